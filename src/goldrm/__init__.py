@@ -1,0 +1,1 @@
+"""Reward models trained against a gold reward that is known exactly."""

@@ -1,0 +1,204 @@
+"""The language model: the notebook's transformer, with a key-value cache for decoding.
+
+Pre-LN decoder blocks, learned absolute positions, ReLU MLP, no final LayerNorm. It must not know
+files, tokens' meanings or how tokens are picked. Module names are the notebook's (classes
+`SFT_LM`, `TransformerBlock`, `multiple_head_attention`, `token2vec`), so that a state dict fits
+both.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class BackboneSizes:
+    """What the notebook calls net_parameters.
+
+    Attributes:
+        num_tokens: size of the vocabulary.
+        d: width of the hidden states.
+        num_heads: attention heads; d is a multiple of it.
+        context_length: number of positions.
+        dropout: probability, after the ReLU and in attention.
+        num_layers: transformer blocks.
+        padding_int: id of the padding token.
+        eos_int: id of the end-of-sequence token.
+    """
+
+    num_tokens: int
+    d: int
+    num_heads: int
+    context_length: int
+    dropout: float
+    num_layers: int
+    padding_int: int
+    eos_int: int
+
+
+class KeyValueCache:
+    """Keys and values of the positions seen so far, of all layers, preallocated."""
+
+    def __init__(self, sizes: BackboneSizes, batch: int, length: int, like: Tensor) -> None:
+        """Room for `length` positions of `batch` sequences, on `like`'s device, in its dtype."""
+        head_size = sizes.d // sizes.num_heads
+        shape = (sizes.num_layers, 2, batch, sizes.num_heads, length, head_size)
+        self._states = like.new_empty(shape)
+        self.length = 0
+
+    def append(
+        self,
+        layer: int,
+        keys: Float[Tensor, "batch heads time head_size"],
+        values: Float[Tensor, "batch heads time head_size"],
+    ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
+        """Store a layer's new keys and values; all of them so far, the new ones last."""
+        end = self.length + keys.shape[2]
+        states = self._states[layer]
+        states[0, :, :, self.length : end] = keys
+        states[1, :, :, self.length : end] = values
+        return states[0, :, :, :end], states[1, :, :, :end]
+
+    def advance(self, time: int) -> None:
+        """Count `time` positions as seen, after every layer has appended them."""
+        self.length += time
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Drop all sequences but `rows`."""
+        self._states = self._states[:, :, rows]
+
+
+class SelfAttention(nn.Module):
+    """Causal multi-head attention with `nn.MultiheadAttention`'s parameters."""
+
+    def __init__(self, sizes: BackboneSizes) -> None:
+        """Initialised as PyTorch initialises `nn.MultiheadAttention`."""
+        super().__init__()
+        self.num_heads = sizes.num_heads
+        self.dropout = sizes.dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * sizes.d, sizes.d))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * sizes.d))
+        self.out_proj = nn.Linear(sizes.d, sizes.d)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch time embd"],
+        layer: int,
+        cache: KeyValueCache | None,
+    ) -> Float[Tensor, "batch time embd"]:
+        """Attend to this call's positions up to each one's own, and to all cached ones before."""
+        batch, time, embd = hidden.shape
+        projected = F.linear(hidden, self.in_proj_weight, self.in_proj_bias)
+        heads = projected.view(batch, time, 3, self.num_heads, embd // self.num_heads)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
+        if cache is not None:
+            keys, values = cache.append(layer, keys, values)
+        attended = F.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=time > 1,
+        )
+        return self.out_proj(attended.transpose(1, 2).reshape(batch, time, embd))
+
+
+class MultipleHeadAttention(nn.Module):
+    """The notebook's wrapper; it is here for its name in the state dict."""
+
+    def __init__(self, sizes: BackboneSizes) -> None:
+        """One `SelfAttention`, called MHA."""
+        super().__init__()
+        self.MHA = SelfAttention(sizes)
+
+
+class TokenEmbedding(nn.Module):
+    """The notebook's wrapper; it is here for its name in the state dict."""
+
+    def __init__(self, sizes: BackboneSizes) -> None:
+        """One `nn.Embedding`, called token2vec."""
+        super().__init__()
+        self.token2vec = nn.Embedding(sizes.num_tokens, sizes.d)
+
+
+class TransformerBlock(nn.Module):
+    """LayerNorm → attention and LayerNorm → MLP, each added to its input."""
+
+    def __init__(self, sizes: BackboneSizes) -> None:
+        """The MLP is four times as wide as the hidden states."""
+        super().__init__()
+        d = sizes.d
+        self.MHA = MultipleHeadAttention(sizes)
+        self.LN_MHA = nn.LayerNorm(d)
+        self.MLP = nn.Sequential(
+            nn.Linear(d, 4 * d), nn.ReLU(), nn.Dropout(sizes.dropout), nn.Linear(4 * d, d)
+        )
+        self.LN_MLP = nn.LayerNorm(d)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch time embd"],
+        layer: int,
+        cache: KeyValueCache | None,
+    ) -> Float[Tensor, "batch time embd"]:
+        """One block's output."""
+        hidden = hidden + self.MHA.MHA(self.LN_MHA(hidden), layer, cache)
+        return hidden + self.MLP(self.LN_MLP(hidden))
+
+
+class Backbone(nn.Module):
+    """The SFT language model: frozen when a reward model is built on it."""
+
+    def __init__(self, sizes: BackboneSizes) -> None:
+        """10,761,345 parameters with the notebook's sizes."""
+        super().__init__()
+        self.sizes = sizes
+        self.token2vec = TokenEmbedding(sizes)
+        self.PE_embedding = nn.Embedding(sizes.context_length, sizes.d)
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(sizes) for _ in range(sizes.num_layers)
+        )
+        self.token_prediction = nn.Linear(sizes.d, sizes.num_tokens)
+
+    def hidden_states(
+        self, token_ids: Int[Tensor, "batch time"], cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "batch time embd"]:
+        """Hidden states after the last block, which are what the output layer reads.
+
+        Args:
+            token_ids: tokens at positions 0 … T-1 or, with a cache, at the T positions after the
+                cached ones, where T must be 1 unless the cache is empty.
+            cache: keys and values of the positions before; the new ones are added to it.
+        """
+        start = cache.length if cache is not None else 0
+        end = start + token_ids.shape[1]
+        positions = torch.arange(start, end, device=token_ids.device)
+        hidden = self.token2vec.token2vec(token_ids) + self.PE_embedding(positions)
+        for layer, block in enumerate(self.transformer_blocks):
+            hidden = block(hidden, layer, cache)
+        if cache is not None:
+            cache.advance(token_ids.shape[1])
+        return hidden
+
+    def forward(self, token_ids: Int[Tensor, "batch time"]) -> Float[Tensor, "batch time vocab"]:
+        """Logits of the token after each position."""
+        return self.token_prediction(self.hidden_states(token_ids))
+
+    def frozen(self) -> Self:
+        """This model in evaluation mode, without gradients."""
+        return self.eval().requires_grad_(False)
+
+
+def right_aligned(
+    sequences: list[list[int]], width: int, padding_int: int
+) -> Int[Tensor, "batch width"]:
+    """Sequences as one tensor: padding on the left, and only the last `width` tokens of each."""
+    return torch.tensor(
+        [[padding_int] * (width - len(tokens)) + tokens[-width:] for tokens in sequences]
+    )

@@ -1,0 +1,119 @@
+"""Files that appear whole or not at all, and the project's own tensor files.
+
+It must not know what the tensors mean; the course's formats are `course.py`'s.
+"""
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from goldrm.errors import GoldrmError
+
+# One key, because safetensors doesn't write several in a fixed order (its issue 584).
+METADATA_KEY = "goldrm"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a kill or a full disk leaves the old one or the new one, never a part.
+
+    Raises:
+        GoldrmError: when it can't be written.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # NamedTemporaryFile makes files that only their owner can read.
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise GoldrmError(
+            f"{path} can't be written: {error.strerror}. Make room or allow writing there, "
+            "then run again; finished work is kept."
+        ) from None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, one key a line, in its order; raises like `write_whole`."""
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write tensors and what describes them as .safetensors; the same bytes for the same input.
+
+    Raises:
+        GoldrmError: when the file can't be written.
+    """
+    described = {METADATA_KEY: json.dumps(metadata)} if metadata else None
+    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, safetensors.torch.save(contiguous, described))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a .safetensors file; metadata is empty where goldrm wrote none.
+
+    Raises:
+        GoldrmError: when the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:  # pyright: ignore
+            described: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(described.get(METADATA_KEY, "{}"))
+    except FileNotFoundError:
+        raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise GoldrmError(
+            f"{path} is not a whole .safetensors file ({error}). Delete it and make or fetch it "
+            "again."
+        ) from None
+
+
+class ResumePoint:
+    """The one checkpoint from which interrupted work goes on, replaced as the work proceeds."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` lies in a folder that belongs to the work's inputs, code and parameters."""
+        self._path = path
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint; a kill while this runs leaves the one before."""
+        # Through memory: torch.save(path) writes the file's name into the file.
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_whole(self._path, buffer.getvalue())
+
+    def load(self) -> dict[str, Any] | None:
+        """The checkpoint, or None where there is none.
+
+        Raises:
+            GoldrmError: when it is damaged.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            return torch.load(self._path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise GoldrmError(
+                f"{self._path} is damaged ({type(error).__name__}). Delete it: the work starts "
+                "again from its beginning."
+            ) from None

@@ -1,0 +1,116 @@
+"""The command `goldrm`, for what isn't a stage: scoring, exporting, summing up.
+
+Results go to stdout, talk to stderr; what the user can mend ends in one sentence and status 1.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from goldrm.errors import GoldrmError
+
+A = ParamSpec("A")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Use the reward model that `dvc repro` trained. Run it in the project's root folder.",
+)
+export = typer.Typer(no_args_is_help=True, help="Write the reward model for other programs.")
+app.add_typer(export, name="export")
+
+
+def _errors_as_sentences(command: Callable[A, None]) -> Callable[A, None]:
+    @functools.wraps(command)
+    def wrapped(*args: A.args, **kwargs: A.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GoldrmError as error:
+            typer.echo(f"goldrm: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+# torch takes seconds to import: commands import it when they run, so that --help is quick.
+# ruff: noqa: PLC0415
+
+
+@app.command()
+@_errors_as_sentences
+def score(
+    prompt: Annotated[str | None, typer.Argument(help="The prompt's text.")] = None,
+    completion: Annotated[str | None, typer.Argument(help="The completion's text.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="JSONL, CSV or Parquet with columns prompt, chosen, rejected."),
+    ] = None,
+) -> None:
+    """Print the reward of a completion or, as CSV, of both completions of every pair in a file."""
+    from goldrm.evaluation import score_pairs
+    from goldrm.tables import read_pairs
+
+    if (pairs is None) == (prompt is None) or (prompt is None) != (completion is None):
+        raise GoldrmError("score takes a PROMPT and a COMPLETION, or --pairs FILE.")
+    if pairs is not None:
+        table = read_pairs(pairs)
+        scored = score_pairs(_reward_model(), table)[["chosen_reward", "rejected_reward"]]
+        scored.to_csv(sys.stdout, index=False, float_format="%.6f")
+    else:
+        (reward,) = _reward_model().score([prompt or ""], [completion or ""])
+        typer.echo(f"{reward:.6f}")
+
+
+@export.command()
+@_errors_as_sentences
+def course(path: Annotated[Path, typer.Argument(help="The .pkl to write.")]) -> None:
+    """Write the reward model as the course's step 3 saves it, for its step 4 to load."""
+    from goldrm.backbone_files import read_config
+    from goldrm.config import load_params
+    from goldrm.course_export import write_reward_model
+    from goldrm.paths import REWARD_MODEL
+
+    model = _reward_model()
+    best = read_config(REWARD_MODEL / "config.json")["best"]
+    write_reward_model(path, model.backbone, model.readout, load_params().train, best)
+    typer.echo(f"wrote {path}", err=True)
+
+
+@app.command()
+@_errors_as_sentences
+def check() -> None:
+    """Check params.yaml, before `dvc repro` removes a stage's outputs to run it."""
+    from goldrm.config import load_params
+
+    load_params()
+
+
+@app.command()
+@_errors_as_sentences
+def summary() -> None:
+    """Print the metrics, where the figures are, and what to try next."""
+    from goldrm.report import report
+
+    typer.echo(report(), nl=False)
+
+
+def _reward_model():  # noqa: ANN202
+    from goldrm import dictionary
+    from goldrm.config import load_params
+    from goldrm.device import set_up
+    from goldrm.paths import DICTIONARY, REWARD_MODEL, SFT
+    from goldrm.scoring import load_reward_model
+
+    params = load_params()
+    device = set_up(params.runtime)
+    tokens = dictionary.load(DICTIONARY, params.task.max_value)
+    return load_reward_model(REWARD_MODEL, SFT, tokens, device)
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,31 @@
+"""Where tensors live and with how many threads; it must not know what is computed."""
+
+import torch
+
+from goldrm.config import RuntimeParams
+from goldrm.errors import GoldrmError
+
+
+def set_up(runtime: RuntimeParams) -> torch.device:
+    """Make this process compute as `runtime` says, repeatably, and return the device.
+
+    The number of threads is set because it decides the order of additions, hence the last bits.
+
+    Raises:
+        GoldrmError: when the device asked for isn't there.
+    """
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if runtime.device == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available[runtime.device]:
+        raise GoldrmError(
+            f"runtime.device is {runtime.device}, which PyTorch doesn't find on this machine. "
+            "Set it to auto or cpu."
+        )
+    return torch.device(runtime.device)

@@ -1,0 +1,73 @@
+"""Brings a file from a path or URL here, checked before anyone opens it."""
+
+import hashlib
+from pathlib import Path
+
+import aiohttp
+import fsspec
+from tqdm import tqdm
+
+from goldrm.errors import GoldrmError
+
+CONNECT_SECONDS = 20  # to reach a server
+READ_SECONDS = 60  # between two parts of an answer
+PART = 1 << 20  # bytes
+
+
+def fetch(source: str, sha256: str | None, copy: Path) -> str:
+    """Copy a file and return its sha256.
+
+    A copy even of a local file, so that what was checked is what is then read.
+
+    Args:
+        source: a path, or an http, https or s3 URL.
+        sha256: what it must be, 64 hex digits; None: anything.
+        copy: where to put the copy.
+
+    Raises:
+        GoldrmError: when the source can't be read to its end or isn't the pinned file.
+    """
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        found = _copy(source, copy)
+    except FileNotFoundError:
+        raise GoldrmError(f"{source} doesn't exist. Correct sft.source in params.yaml.") from None
+    except ImportError:
+        raise GoldrmError(f"{source} needs an extra: pip install 'goldrm[s3]'.") from None
+    except (OSError, aiohttp.ClientError, ValueError, TimeoutError) as error:
+        reason = str(error) or type(error).__name__
+        raise GoldrmError(
+            f"{source} can't be read: {reason:.200}. Check the address and the connection, then "
+            "run again."
+        ) from None
+    if sha256 is not None and found != sha256:
+        copy.unlink()
+        raise GoldrmError(
+            f"{source} has sha256 {found}, but sft.sha256 pins {sha256}. It was not opened. Get "
+            "the right file, or correct sft.sha256 if you trust this one."
+        )
+    return found
+
+
+def _copy(source: str, copy: Path) -> str:
+    digest = hashlib.sha256()
+    with (
+        _open(source) as reader,
+        copy.open("wb") as writer,
+        tqdm(desc="fetch", unit="B", unit_scale=True, disable=None) as progress,
+    ):
+        while part := reader.read(PART):
+            digest.update(part)
+            writer.write(part)
+            progress.update(len(part))
+    return digest.hexdigest()
+
+
+def _open(source: str) -> fsspec.core.OpenFile:
+    if source.startswith(("http://", "https://")):
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS
+        )
+        # block_size 0: one stream from beginning to end.
+        return fsspec.open(source, "rb", block_size=0, client_kwargs={"timeout": timeout})
+    return fsspec.open(source, "rb")

@@ -1,0 +1,10 @@
+"""Where the pipeline's files lie, below the project's root folder."""
+
+from pathlib import Path
+
+DICTIONARY = Path("data/dictionary.json")
+SFT = Path("data/sft")
+PAIRS = Path("data/pairs")
+REWARD_MODEL = Path("data/reward_model")
+METRICS = Path("metrics")
+PLOTS = Path("metrics/plots")

@@ -1,0 +1,151 @@
+"""Completions from the language model, many prompts at once.
+
+It must not know what tokens mean, nor rewards, nor files. The caller sets the random stream and
+whether dropout is on.
+"""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from goldrm.backbone import Backbone, KeyValueCache, right_aligned
+from goldrm.config import DecoderName
+from goldrm.errors import GoldrmError
+
+
+class Decoder(Protocol):
+    """Where decoding stands: the sequences so far, of which it knows the next token's logits."""
+
+    def logits(self) -> Float[Tensor, "batch vocab"]:
+        """Logits of every sequence's next token."""
+        ...
+
+    def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
+        """Append one token to every sequence."""
+        ...
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Drop all sequences but `rows`."""
+        ...
+
+
+class CachedDecoder:
+    """Fixed positions, so that keys and values are computed once a token.
+
+    All prompts end at the position that leaves room for the longest completion, with padding on
+    the left, which is attended to as in the notebook.
+    """
+
+    def __init__(self, backbone: Backbone, prompts: list[list[int]], max_new_tokens: int) -> None:
+        """Read the prompts.
+
+        Raises:
+            GoldrmError: when prompt and completion don't fit the context.
+        """
+        sizes = backbone.sizes
+        # The last new token is never read, only predicted.
+        width = sizes.context_length - max_new_tokens + 1
+        longest = max(map(len, prompts))
+        if longest > width:
+            raise GoldrmError(
+                f"sampling.max_new_tokens is {max_new_tokens}, but a prompt of {longest} tokens "
+                f"leaves room for {sizes.context_length - longest + 1} in the model's context of "
+                f"{sizes.context_length}. Lower it, or set sampling.decoder to sliding_window."
+            )
+        token_ids = right_aligned(prompts, width, sizes.padding_int)
+        self._backbone = backbone
+        weight = backbone.token_prediction.weight
+        self._cache = KeyValueCache(sizes, len(prompts), sizes.context_length, like=weight)
+        self._last = backbone.hidden_states(token_ids.to(weight.device), self._cache)[:, -1]
+
+    def logits(self) -> Float[Tensor, "batch vocab"]:
+        """Logits of every sequence's next token."""
+        return self._backbone.token_prediction(self._last)
+
+    def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
+        """Append one token to every sequence."""
+        self._last = self._backbone.hidden_states(token_ids[:, None], self._cache)[:, -1]
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Drop all sequences but `rows`."""
+        self._cache.keep(rows)
+
+
+class SlidingWindowDecoder:
+    """The notebook's way: every token is predicted from the context's last position.
+
+    The window moves along, so every position changes with every token and all is computed anew.
+    """
+
+    def __init__(self, backbone: Backbone, prompts: list[list[int]]) -> None:
+        """Right-align the prompts in the context; of longer ones the last tokens count."""
+        sizes = backbone.sizes
+        self._backbone = backbone
+        window = right_aligned(prompts, sizes.context_length, sizes.padding_int)
+        self._window = window.to(backbone.token_prediction.weight.device)
+
+    def logits(self) -> Float[Tensor, "batch vocab"]:
+        """Logits of every sequence's next token."""
+        return self._backbone.token_prediction(self._backbone.hidden_states(self._window)[:, -1])
+
+    def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
+        """Append one token to every sequence."""
+        self._window = torch.cat((self._window[:, 1:], token_ids[:, None]), dim=1)
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Drop all sequences but `rows`."""
+        self._window = self._window[rows]
+
+
+@torch.inference_mode()
+def complete(
+    backbone: Backbone,
+    prompts: list[list[int]],
+    decoder_name: DecoderName,
+    temperature: float,
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """One completion for each prompt, without the token that ends it.
+
+    Args:
+        backbone: the language model; its dropout is on exactly when it is in training mode.
+        prompts: token ids of each prompt, at least one.
+        decoder_name: kv_cache (fixed positions) or sliding_window (the notebook's).
+        temperature: of the softmax; 0 takes the likeliest token.
+        max_new_tokens: longest completion.
+
+    Returns:
+        Token ids of each completion, 0 to `max_new_tokens` of them.
+
+    Raises:
+        GoldrmError: when prompt and completion don't fit the context of a cached decoder.
+    """
+    decoder: Decoder = (
+        CachedDecoder(backbone, prompts, max_new_tokens)
+        if decoder_name == "kv_cache"
+        else SlidingWindowDecoder(backbone, prompts)
+    )
+    completions: list[list[int]] = [[] for _ in prompts]
+    unfinished = list(range(len(prompts)))  # the prompts that the decoder's rows belong to
+    for step in range(max_new_tokens):
+        picked = pick(decoder.logits(), temperature)
+        rows = (picked != backbone.sizes.eos_int).nonzero().flatten()
+        unfinished = [unfinished[row] for row in rows.tolist()]
+        picked = picked[rows]
+        for prompt, token_id in zip(unfinished, picked.tolist(), strict=True):
+            completions[prompt].append(token_id)
+        if not unfinished or step == max_new_tokens - 1:
+            break
+        decoder.keep(rows)
+        decoder.extend(picked)
+    return completions
+
+
+def pick(logits: Float[Tensor, "batch vocab"], temperature: float) -> Int[Tensor, " batch"]:
+    """Sample a token from each row's softmax at a temperature; at 0 take the likeliest."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    probabilities = torch.softmax(logits / temperature, dim=-1)
+    return torch.multinomial(probabilities, num_samples=1).squeeze(1)

@@ -1,0 +1,168 @@
+"""Trains the stand-in for the course's step-2 model: prompt → exact series → end.
+
+It must not know stages or paths; `upstream/` runs it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from goldrm.backbone import Backbone, BackboneSizes
+from goldrm.checkpoint import ResumePoint
+from goldrm.config import SftTrainParams, TaskParams
+from goldrm.dictionary import Dictionary
+from goldrm.random_streams import random_stream
+from goldrm.series import PromptSpace
+
+IGNORED = -100  # a target that no loss is taken on
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A prompt and its exact answer: what the language model learns."""
+
+    prompt_ids: list[int]
+    answer_ids: list[int]  # the exact series and the end-of-sequence token
+
+
+def training_sequences(dictionary: Dictionary, task: TaskParams) -> list[Sequence]:
+    """All prompts whose series are in the train split, with their exact answers.
+
+    Series of the validation and test splits are held out here too, or a reward model on top
+    would be tested on hidden states that have seen the answers.
+    """
+    space = PromptSpace(task)
+    prompts = (space[prompt_id] for prompt_id in space.ids_in("train"))
+    return [
+        Sequence(
+            dictionary.encode(prompt.text),
+            [dictionary.ids[str(value)] for value in prompt.exact(task.max_value)]
+            + [dictionary.eos_id],
+        )
+        for prompt in prompts
+    ]
+
+
+def train_sft(
+    sizes: BackboneSizes,
+    sequences: list[Sequence],
+    train: SftTrainParams,
+    seed: int,
+    device: torch.device,
+    resume_point: ResumePoint,
+) -> Mapping[str, Tensor]:
+    """Train a language model and return its state dict.
+
+    AdamW on the cross-entropy of the answer's tokens; the learning rate rises over warmup_steps
+    and then falls linearly to 0 at the last step.
+
+    Args:
+        sizes: of the model.
+        sequences: what to learn.
+        train: the recipe.
+        seed: of the initial weights, the batches and the dropout.
+        device: where to train.
+        resume_point: where an interrupted training goes on.
+    """
+    with random_stream(seed, "sft initial weights"):
+        model = Backbone(sizes).to(device).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, train))
+    first_step = _resume(resume_point.load(), model, optimizer, schedule)
+    progress = tqdm(
+        range(first_step, train.steps),
+        initial=first_step,
+        total=train.steps,
+        desc="train_sft",
+        unit="step",
+        disable=None,
+    )
+    for step in progress:
+        with random_stream(seed, "sft step", step):
+            token_ids, targets = _batch(sequences, sizes, train.batch_size)
+            loss = _loss(model, token_ids.to(device), targets.to(device), train.bfloat16)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % 10 == 0:
+            progress.set_postfix(loss=f"{loss.item():.4f}")
+        if (step + 1) % train.checkpoint_steps == 0:
+            resume_point.save(
+                {
+                    "step": step + 1,
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                }
+            )
+    return model.state_dict()
+
+
+def _rate(step: int, train: SftTrainParams) -> float:
+    """Learning rate of a step, as a share of `train.learning_rate`."""
+    warm_up = min((step + 1) / max(train.warmup_steps, 1), 1.0)
+    remaining = (train.steps - step) / max(train.steps - train.warmup_steps, 1)
+    return min(warm_up, remaining)
+
+
+def _resume(
+    state: dict[str, Any] | None,
+    model: Backbone,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+) -> int:
+    """Restore an interrupted training; the step to go on with."""
+    if state is None:
+        return 0
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    return state["step"]
+
+
+def _batch(
+    sequences: list[Sequence], sizes: BackboneSizes, batch_size: int
+) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:
+    """Sequences drawn with replacement, each at a random offset, and their targets.
+
+    The offset, with padding on its left, runs from 0 up to where the prompt's last token stands at
+    the context's last position; what runs over the end is cut off. So the model learns to decode
+    at fixed positions (a cache) as well as from the last position (the notebook's window).
+    """
+    token_ids = torch.full((batch_size, sizes.context_length), sizes.padding_int)
+    targets = torch.full((batch_size, sizes.context_length), IGNORED)
+    chosen = torch.randint(len(sequences), (batch_size,)).tolist()
+    for row, index in enumerate(chosen):
+        sequence = sequences[index]
+        last_offset = sizes.context_length - len(sequence.prompt_ids)
+        offset = int(torch.randint(last_offset + 1, ()))
+        _place(token_ids[row], offset, sequence.prompt_ids + sequence.answer_ids[:-1])
+        # The prompt's last token predicts the answer's first.
+        _place(targets[row], offset + len(sequence.prompt_ids) - 1, sequence.answer_ids)
+    return token_ids, targets
+
+
+def _place(row: Int[Tensor, " time"], offset: int, values: list[int]) -> None:
+    fitting = values[: len(row) - offset]
+    row[offset : offset + len(fitting)] = torch.tensor(fitting)
+
+
+def _loss(
+    model: Backbone,
+    token_ids: Int[Tensor, "batch time"],
+    targets: Int[Tensor, "batch time"],
+    bfloat16: bool,
+) -> Tensor:
+    with torch.autocast(token_ids.device.type, torch.bfloat16, enabled=bfloat16):
+        logits = model(token_ids)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)

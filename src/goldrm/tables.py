@@ -1,0 +1,98 @@
+"""Tables as files, written whole; it must not know what the columns mean."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+
+from goldrm.checkpoint import write_whole
+from goldrm.errors import GoldrmError
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet; the same bytes for the same table.
+
+    Raises:
+        GoldrmError: when the file can't be written.
+    """
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_whole(path, buffer.getvalue())
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a Parquet file.
+
+    Raises:
+        GoldrmError: when it is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise GoldrmError(
+            f"{path} is not a whole Parquet file ({reason:.200}). Delete it and make it again."
+        ) from None
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, numbers with six significant digits; raises like `write_parquet`."""
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_whole(path, text.encode())
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file; raises like `read_parquet`."""
+    return _read_text(path, lambda: pd.read_csv(path))
+
+
+def read_pairs(path: Path) -> pd.DataFrame:
+    """A user's preference pairs: JSONL, CSV or Parquet with text columns prompt, chosen, rejected.
+
+    Raises:
+        GoldrmError: when the file can't be read or lacks a column or a text.
+    """
+    table = _READERS.get(path.suffix, _unknown_kind)(path)
+    for column in ("prompt", "chosen", "rejected"):
+        if column not in table:
+            raise GoldrmError(
+                f"{path} has no column {column}; found {', '.join(map(str, table.columns))}."
+            )
+        if table[column].isna().any():
+            row = int(table[column].isna().argmax())
+            raise GoldrmError(f"{path}: row {row} (counted from 0) has no {column}.")
+        table[column] = table[column].astype(str)
+    return table
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    return _read_text(path, lambda: pd.read_json(path, lines=True, dtype=False))
+
+
+def _read_csv_texts(path: Path) -> pd.DataFrame:
+    return _read_text(path, lambda: pd.read_csv(path, dtype=str))
+
+
+def _read_text(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise GoldrmError(f"{path} doesn't exist. Correct the path.") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise GoldrmError(f"{path} can't be read ({reason:.200}). Correct it.") from None
+
+
+def _unknown_kind(path: Path) -> pd.DataFrame:
+    raise GoldrmError(f"{path} must end in {', '.join(_READERS)}.")
+
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv_texts,
+    ".parquet": read_parquet,
+}

@@ -1,0 +1,109 @@
+"""A temporary copy of the project at sizes that a laptop runs in seconds.
+
+Used by the tests that run the real `dvc repro`.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from goldrm import dictionary
+from goldrm.backbone import Backbone, BackboneSizes
+from goldrm.checkpoint import write_tensors
+from goldrm.random_streams import random_stream
+
+ROOT = Path(__file__).parent.parent
+
+SMALL: dict[str, dict[str, Any]] = {
+    "runtime": {"threads": 1},
+    "sft": {"source": "small_sft.safetensors", "evaluation_prompts": 10},
+    "sampling": {"chunk_size": 16},
+    "pairs": {"num_pairs": 150},
+    "train": {"epochs": 6, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 2},
+    "evaluate": {"bootstrap_samples": 100, "examples": 3},
+}
+
+
+class SmallPipeline:
+    """A copy of the project's files as Git would have them, in a repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        _copy_project(folder)
+        write_small_sft(folder / "small_sft.safetensors")
+        self.set_params(SMALL)
+        shutil.rmtree(folder / "metrics", ignore_errors=True)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        self.run("git", "init", "--quiet")
+        self.run("git", "add", ".")
+        self.run(
+            *("git", "-c", "user.name=test", "-c", "user.email=test@localhost"),
+            *("commit", "--quiet", "--message", "small"),
+        )
+
+    def set_params(self, changes: dict[str, dict[str, Any]]) -> None:
+        """Change values of params.yaml."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in changes.items():
+            params[section] |= values
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the copy, with this interpreter's programs."""
+        programs = str(Path(sys.executable).parent)
+        environment = os.environ | {
+            "PATH": programs + os.pathsep + os.environ["PATH"],
+            "PYTHONPATH": str(self.folder / "src"),  # this copy, not the editable install
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def repro(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The real `dvc repro`."""
+        return self.run("dvc", "repro", *options, check=check)
+
+
+def _copy_project(folder: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+
+
+def write_small_sft(path: Path) -> None:
+    """A language model with random weights, which writes random tokens."""
+    tokens = dictionary.load(ROOT / "data/source/dictionary.json", max_value=100)
+    sizes = BackboneSizes(
+        num_tokens=len(tokens),
+        d=16,
+        num_heads=2,
+        context_length=40,
+        dropout=0.1,
+        num_layers=2,
+        padding_int=tokens.pad_id,
+        eos_int=tokens.eos_id,
+    )
+    with random_stream(0, "small sft"):
+        model = Backbone(sizes)
+    half = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
+    write_tensors(path, half, {**asdict(sizes), "split_seed": 0})

@@ -1,0 +1,43 @@
+"""Stage train_sft: the stand-in for the course's steps 1 and 2, upstream/sft_lm.safetensors."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from goldrm import dictionary
+from goldrm.backbone import BackboneSizes
+from goldrm.checkpoint import ResumePoint, write_tensors
+from goldrm.config import UpstreamParams, load_params, load_upstream_params
+from goldrm.device import set_up
+from goldrm.sft_training import train_sft as train
+from goldrm.sft_training import training_sequences
+from goldrm.stage import run_stage
+
+
+def train_sft(params: UpstreamParams, work: Path) -> None:
+    """The root's task and dictionary → sft_lm.safetensors, in 16 bits."""
+    device = set_up(params.runtime)
+    task = load_params(Path("../params.yaml")).task
+    tokens = dictionary.load(Path("../data/source/dictionary.json"), task.max_value)
+    sizes = BackboneSizes(
+        num_tokens=len(tokens),
+        padding_int=tokens.pad_id,
+        eos_int=tokens.eos_id,
+        **params.model.model_dump(),
+    )
+    state = train(
+        sizes,
+        training_sequences(tokens, task),
+        params.train,
+        params.seed,
+        device,
+        ResumePoint(work / "training.pt"),
+    )
+    halved = {name: tensor.to(torch.float16) for name, tensor in state.items()}
+    described = {**asdict(sizes), "split_seed": task.split_seed}
+    write_tensors(Path("sft_lm.safetensors"), halved, described)
+
+
+if __name__ == "__main__":
+    run_stage(load_upstream_params, train_sft)
