@@ -43,10 +43,12 @@ class SmallPipeline:
         (folder / "dvc.lock").unlink(missing_ok=True)
         self.run("git", "init", "--quiet")
         self.run("git", "add", ".")
-        self.run(
-            *("git", "-c", "user.name=test", "-c", "user.email=test@localhost"),
-            *("commit", "--quiet", "--message", "small"),
-        )
+        self.commit("small")
+
+    def commit(self, message: str) -> None:
+        """Commit what is staged."""
+        author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+        self.run("git", *author, "commit", "--quiet", "--message", message)
 
     def set_params(self, changes: dict[str, dict[str, Any]]) -> None:
         """Change values of params.yaml."""

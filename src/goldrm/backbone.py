@@ -7,12 +7,13 @@ both.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from goldrm.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class SelfAttention(nn.Module):
         """Initialised as PyTorch initialises `nn.MultiheadAttention`."""
         super().__init__()
         self.num_heads = sizes.num_heads
-        self.dropout = sizes.dropout
+        self.dropout = Dropout(sizes.dropout)
         self.in_proj_weight = nn.Parameter(torch.empty(3 * sizes.d, sizes.d))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * sizes.d))
         self.out_proj = nn.Linear(sizes.d, sizes.d)
@@ -99,14 +100,27 @@ class SelfAttention(nn.Module):
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
         if cache is not None:
             keys, values = cache.append(layer, keys, values)
-        attended = F.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=time > 1,
-        )
+        if self.training:
+            weights = self.dropout(_attention_weights(queries, keys))
+            attended = weights @ values
+        else:
+            attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=time > 1)
         return self.out_proj(attended.transpose(1, 2).reshape(batch, time, embd))
+
+
+def _attention_weights(
+    queries: Float[Tensor, "batch heads time head_size"],
+    keys: Float[Tensor, "batch heads seen head_size"],
+) -> Float[Tensor, "batch heads time seen"]:
+    """What `scaled_dot_product_attention` doesn't show: each position's weights on those before.
+
+    As there, `time` is 1, or it is `seen`.
+    """
+    scores = queries @ keys.mT * queries.shape[-1] ** -0.5
+    if queries.shape[2] > 1:
+        later = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, float("-inf"))
+    return torch.softmax(scores, dim=-1)
 
 
 class MultipleHeadAttention(nn.Module):
@@ -137,7 +151,7 @@ class TransformerBlock(nn.Module):
         self.MHA = MultipleHeadAttention(sizes)
         self.LN_MHA = nn.LayerNorm(d)
         self.MLP = nn.Sequential(
-            nn.Linear(d, 4 * d), nn.ReLU(), nn.Dropout(sizes.dropout), nn.Linear(4 * d, d)
+            nn.Linear(d, 4 * d), nn.ReLU(), Dropout(sizes.dropout), nn.Linear(4 * d, d)
         )
         self.LN_MLP = nn.LayerNorm(d)
 
@@ -190,7 +204,7 @@ class Backbone(nn.Module):
         """Logits of the token after each position."""
         return self.token_prediction(self.hidden_states(token_ids))
 
-    def frozen(self) -> Self:
+    def frozen(self) -> "Backbone":
         """This model in evaluation mode, without gradients."""
         return self.eval().requires_grad_(False)
 

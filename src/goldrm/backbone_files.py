@@ -142,6 +142,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def sft_sha256(folder: Path) -> str | None:
+def sft_sha256(folder: Path) -> str:
     """The sha256 of the file that the language model in `folder` was fetched from."""
-    return read_config(folder / "config.json").get("sha256")
+    return str(read_config(folder / "config.json").get("sha256"))

@@ -108,17 +108,11 @@ def _with_interval(
 
 def headline(table: pd.DataFrame) -> dict[str, float]:
     """What stands in metrics/eval.json, from the table of `statistics`."""
-    rows = table.set_index("statistic").round(4)
-    return {
-        "accuracy": float(rows.at["accuracy", "value"]),
-        "accuracy_low": float(rows.at["accuracy", "low"]),
-        "accuracy_high": float(rows.at["accuracy", "high"]),
-        "spearman": float(rows.at["spearman", "value"]),
-        "spearman_low": float(rows.at["spearman", "low"]),
-        "spearman_high": float(rows.at["spearman", "high"]),
-        "mse": float(rows.at["mse", "value"]),
-        "mae": float(rows.at["mae", "value"]),
-    }
+    rows: Any = table.set_index("statistic").round(4).to_dict("index")
+    headline = {name: row["value"] for name, row in rows.items()}
+    for name in ("accuracy", "spearman"):
+        headline |= {f"{name}_{end}": rows[name][end] for end in ("low", "high")}
+    return headline
 
 
 def examples(completions: pd.DataFrame, params: EvaluateParams, seed: int) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import fsspec
@@ -63,7 +64,7 @@ def _copy(source: str, copy: Path) -> str:
     return digest.hexdigest()
 
 
-def _open(source: str) -> fsspec.core.OpenFile:
+def _open(source: str) -> Any:
     if source.startswith(("http://", "https://")):
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS

@@ -50,7 +50,7 @@ def learning_curve(curve: pd.DataFrame) -> Figure:
     Args:
         curve: the table of `training.Trained.curve`.
     """
-    kept = curve.loc[curve["validation_loss"].idxmin(), "step"]
+    kept = curve["step"].to_numpy()[curve["validation_loss"].to_numpy().argmin()]
     figure, axes = _figure(
         2,
         "Left: the loss minimised. Right: pairs ranked right. Where train "

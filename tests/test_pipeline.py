@@ -1,0 +1,167 @@
+"""The real `dvc repro` at small sizes, in a temporary copy of the project."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from notebook_reference import (
+    NotebookLM,
+    save_dictionary,
+    save_sft_checkpoint,
+    save_training_set,
+    training_set,
+)
+from small_pipeline import SmallPipeline
+
+from goldrm import backbone_files, dictionary
+
+STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "evaluate"]
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> SmallPipeline:
+    """A pipeline that has run once. Tests leave its parameters and outputs as they were."""
+    pipeline = SmallPipeline(tmp_path_factory.mktemp("finished"))
+    assert stages_run(pipeline.repro().stdout) == STAGES
+    pipeline.run("git", "add", ".")
+    pipeline.commit("ran")
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(finished: SmallPipeline) -> Iterator[SmallPipeline]:
+    """The finished pipeline, put back afterwards."""
+    yield finished
+    finished.run("git", "checkout", "--quiet", ".")
+    finished.run("dvc", "checkout", "--quiet", "--force")
+
+
+def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
+    assert stages_run(pipeline.repro().stdout) == []
+    assert "up to date" in pipeline.run("dvc", "status").stdout
+    assert pipeline.run("git", "status", "--porcelain").stdout == ""
+    assert not list((pipeline.folder / ".work").glob("*/*")), "finished stages leave nothing behind"
+
+
+def test_another_copy_gives_the_same_bytes(pipeline: SmallPipeline, tmp_path: Path) -> None:
+    other = SmallPipeline(tmp_path)
+    other.repro()
+    for name in ("dvc.lock", "metrics/eval.json", "metrics/plots/reward_vs_gold.png"):
+        assert (other.folder / name).read_bytes() == (pipeline.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "expected"),
+    [
+        ("evaluate", {"examples": 2}, ["evaluate"]),
+        ("train", {"learning_rate": 1e-3}, ["train_rm", "evaluate"]),
+        ("pairs", {"num_pairs": 160}, ["generate_pairs", "train_rm", "evaluate"]),
+    ],
+)
+def test_a_parameter_runs_only_what_depends_on_it(
+    pipeline: SmallPipeline, section: str, change: dict[str, float], expected: list[str]
+) -> None:
+    pipeline.set_params({section: change})
+    assert stages_run(pipeline.repro().stdout) == expected
+
+
+def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPipeline) -> None:
+    splits = {
+        name: pd.read_parquet(pipeline.folder / f"data/pairs/{name}.parquet")
+        for name in ("train", "validation", "test")
+    }
+    assert sum(map(len, splits.values())) == 150
+    series = {
+        name: set(zip(rows["start"], rows["difference"], rows["terms"], strict=True))
+        for name, rows in splits.items()
+    }
+    assert not series["train"] & series["test"]
+    assert not series["train"] & series["validation"]
+    assert not series["validation"] & series["test"]
+
+
+def test_dvc_shows_params_metrics_and_plots(pipeline: SmallPipeline) -> None:
+    shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json").stdout)
+    files = shown[""]["data"]
+    assert set(files) == {f"metrics/{name}.json" for name in ("sft", "pairs", "train", "eval")}
+    assert all(len(file["data"]) <= 8 for file in files.values())
+    pipeline.set_params({"train": {"learning_rate": 2e-3}})
+    assert "train.learning_rate" in pipeline.run("dvc", "params", "diff").stdout
+    pipeline.repro()
+    assert "train_loss" in pipeline.run("dvc", "metrics", "diff").stdout
+    page = pipeline.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
+    assert "learning_curve" in Path(page).read_text()
+
+
+def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipeline) -> None:
+    done = pipeline.run("dvc", "exp", "run", "-S", "train.learning_rate=1e-4")
+    assert stages_run(done.stdout) == ["train_rm", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "sentence"),
+    [
+        ("train", {"learning_rate": -1.0}, "train.learning_rate is -1.0"),
+        ("train", {"batch_size": 100_000}, "fewer than train.batch_size (100000)"),
+        ("sft", {"sha256": "0" * 64}, "sft.sha256 pins 000"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence_and_what_was_made_comes_back(
+    pipeline: SmallPipeline, section: str, change: dict[str, object], sentence: str
+) -> None:
+    before = (pipeline.folder / "dvc.lock").read_bytes()
+    pipeline.set_params({section: change})
+    failed = pipeline.repro(check=False)
+    assert failed.returncode != 0
+    assert sentence in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert (pipeline.folder / "dvc.lock").read_bytes() == before
+    pipeline.run("git", "checkout", "--quiet", "params.yaml")
+    assert stages_run(pipeline.repro().stdout) == []
+
+
+def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None:
+    test_pairs = pd.read_parquet(pipeline.folder / "data/pairs/test.parquet")
+    test_pairs.to_json(pipeline.folder / "pairs.jsonl", orient="records", lines=True)
+    scored = pipeline.run("goldrm", "score", "--pairs", "pairs.jsonl").stdout.splitlines()
+    first = test_pairs.iloc[0]
+    single = pipeline.run("goldrm", "score", first["prompt"], first["chosen"]).stdout
+    assert scored[0] == "chosen_reward,rejected_reward"
+    assert len(scored) == len(test_pairs) + 1
+    assert float(scored[1].split(",")[0]) == pytest.approx(float(single), abs=1e-5)
+    assert "accuracy" in pipeline.run("goldrm", "summary").stdout
+    (pipeline.folder / "pairs.jsonl").unlink()
+
+
+def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> None:
+    pipeline = SmallPipeline(tmp_path)
+    tokens = dictionary.load(tmp_path / "data/source/dictionary.json", max_value=100)
+    state, declared = backbone_files.read_tensors(tmp_path / "small_sft.safetensors")
+    declared.pop("split_seed")
+    lm = NotebookLM(**declared)
+    lm.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    torch.manual_seed(0)
+    save_dictionary(tmp_path / "dictionary.pt", list(tokens.tokens))
+    save_sft_checkpoint(tmp_path / "sft.pkl", lm, ids_as_tensors=True)
+    source = "data/source/pairs/training_set.pt"
+    save_training_set(tmp_path / source, training_set(lm, list(tokens.tokens), num_pairs=130))
+    pipeline.set_params(
+        {
+            "dictionary": {"source": "dictionary.pt"},
+            "sft": {"source": "sft.pkl"},
+            "pairs": {"source": source, "num_pairs": 120},
+        }
+    )
+    assert stages_run(pipeline.repro().stdout) == STAGES
+    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
+    pipeline.run("goldrm", "export", "course", "step3.pkl")
+    saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
+    assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}
