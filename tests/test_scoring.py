@@ -1,0 +1,236 @@
+"""A reward belongs to its prompt and completion, and to nothing that is beside them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from notebook_reference import NotebookLM, NotebookRM
+from torch import Tensor
+
+from goldrm.backbone import Backbone
+from goldrm.backbone_files import save_backbone
+from goldrm.config import Params
+from goldrm.dictionary import Dictionary
+from goldrm.errors import GoldrmError
+from goldrm.reward_model import LastTokenReadout
+from goldrm.scoring import SCORE_BATCH, RewardModel, load_reward_model, save_readout
+
+CPU = torch.device("cpu")
+PROMPT = "make a series of arithmetic type which starts at 3 with 7 elements and 4 common " + (
+    "difference value"
+)
+
+
+@pytest.fixture
+def reference_rm(reference_lm: NotebookLM) -> NotebookRM:
+    torch.manual_seed(2)
+    return NotebookRM(reference_lm).eval()
+
+
+@pytest.fixture
+def reward_model(
+    backbone: Backbone, reference_rm: NotebookRM, dictionary: Dictionary
+) -> RewardModel:
+    """Ours with the reference's weights."""
+    readout = LastTokenReadout(24)
+    readout.reward_prediction.load_state_dict(reference_rm.reward_prediction.state_dict())
+    return RewardModel(backbone, readout, dictionary)
+
+
+def notebooks(rm: NotebookRM, dictionary: Dictionary, texts: list[str]) -> list[float]:
+    """The reference's rewards; of texts longer than the context the last 40 tokens."""
+    with torch.no_grad():
+        return rm.predict([torch.tensor(dictionary.encode(text)[-40:]) for text in texts]).tolist()
+
+
+def some_completions(count: int) -> list[str]:
+    generator = torch.Generator().manual_seed(8)
+
+    def drawn(low: int, high: int, size: int) -> Tensor:
+        return torch.randint(low, high, (size,), generator=generator)
+
+    return [" ".join(map(str, drawn(0, 101, n).tolist())) for n in drawn(1, 30, count).tolist()]
+
+
+def approx(rewards: list[float]) -> object:
+    return pytest.approx(rewards, abs=1e-5)
+
+
+def test_rewards_are_the_notebooks(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary
+):
+    completions = some_completions(12)
+    rewards = reward_model.score([PROMPT] * 12, completions)
+    assert rewards == approx(
+        notebooks(reference_rm, dictionary, [f"{PROMPT} {text}" for text in completions])
+    )
+
+
+@pytest.mark.parametrize("ending", ["<PAD>", "<EOS>", "<EOS> <PAD>", "<EOS> <EOS>", "<SEP>"])
+def test_completion_that_ends_like_padding_is_scored_at_its_real_end(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary, ending: str
+):
+    """transformers' issue 35352: the last token was looked for by its id, so not by position."""
+    texts = ["3 7 11", f"3 7 11 {ending}"]
+    rewards = reward_model.score([PROMPT] * 2, texts)
+    assert rewards == approx(
+        notebooks(reference_rm, dictionary, [f"{PROMPT} {text}" for text in texts])
+    )
+    assert abs(rewards[0] - rewards[1]) > 1e-4
+
+
+def test_chosen_and_rejected_of_different_lengths_differ(reward_model: RewardModel):
+    """RLHFlow's issue 49: both got identical scores, of a padding token."""
+    chosen, rejected = reward_model.score([PROMPT] * 2, ["3 7 11 15 19 23 27", "3 7 11 15 27"])
+    assert abs(chosen - rejected) > 1e-4
+
+
+def test_long_text_counts_by_its_last_40_tokens(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary
+):
+    completion = " ".join(map(str, range(60)))
+    rewards = reward_model.score([PROMPT, "series " * 30, ""], [completion] * 3)
+    assert rewards == approx(notebooks(reference_rm, dictionary, [completion]) * 3)
+
+
+def test_reward_does_not_depend_on_company_order_or_batch(reward_model: RewardModel):
+    """reward-bench's issue 137: scores changed with the batch size."""
+    completions = some_completions(SCORE_BATCH + 44)
+    prompts = [PROMPT, "write the series"] * (len(completions) // 2)
+    together = reward_model.score(prompts, completions)
+    backwards = reward_model.score(prompts[::-1], completions[::-1])
+    alone = [
+        reward_model.score([prompt], [completion])[0]
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]
+    assert together == approx(alone)
+    assert backwards[::-1] == approx(alone)
+    assert len({round(reward, 4) for reward in alone}) > 200, "the rewards should differ"
+
+
+def test_dropout_is_off(
+    backbone: Backbone, reference_rm: NotebookRM, reward_model: RewardModel, dictionary: Dictionary
+):
+    trained = RewardModel(backbone.train(), reward_model.readout.train(), dictionary)
+    assert trained.score([PROMPT], ["3 7"]) == approx(
+        notebooks(reference_rm, dictionary, [f"{PROMPT} 3 7"])
+    )
+
+
+def test_white_space_does_not_matter(reward_model: RewardModel):
+    assert reward_model.score([f" {PROMPT}\n"], ["3  7\t11 "]) == reward_model.score(
+        [PROMPT], ["3 7 11"]
+    )
+
+
+def test_prompt_alone_has_a_reward(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary
+):
+    assert reward_model.score([PROMPT], [""]) == approx(
+        notebooks(reference_rm, dictionary, [PROMPT])
+    )
+
+
+def test_nothing_to_score_has_no_rewards(reward_model: RewardModel):
+    assert reward_model.score([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "word"),
+    [
+        (PROMPT, "3 7 eleven", "eleven"),
+        ("compose a series", "3 7", "compose"),
+        (PROMPT, "101", "101"),
+    ],
+)
+def test_word_outside_the_dictionary_is_refused(
+    reward_model: RewardModel, prompt: str, completion: str, word: str
+):
+    with pytest.raises(GoldrmError, match=rf"'{word}' in .* isn't one of the dictionary's 129"):
+        reward_model.score([PROMPT, prompt], ["3 7", completion])
+
+
+@pytest.mark.parametrize(("prompt", "completion"), [("", ""), ("  ", "\n")])
+def test_nothing_at_all_is_refused(reward_model: RewardModel, prompt: str, completion: str):
+    with pytest.raises(GoldrmError, match="without a word"):
+        reward_model.score([PROMPT, prompt], ["3 7", completion])
+
+
+# The folder
+
+
+@pytest.fixture
+def sft_folder(backbone: Backbone, tmp_path: Path) -> Path:
+    folder = tmp_path / "sft"
+    save_backbone(folder, backbone.sizes, backbone.state_dict(), {"sha256": "a" * 64})
+    return folder
+
+
+def save(folder: Path, reward_model: RewardModel, params: Params, sha256: str = "a" * 64) -> None:
+    state = reward_model.readout.state_dict()
+    save_readout(folder, state, params.reward_model, sha256, {"step": 7, "validation_loss": 0.5})
+
+
+def test_saved_model_gives_the_same_rewards(
+    reward_model: RewardModel,
+    dictionary: Dictionary,
+    params: Params,
+    sft_folder: Path,
+    tmp_path: Path,
+):
+    """OpenRLHF's issue 1342: the head was lost on saving, and a fresh one loaded in silence."""
+    save(tmp_path / "rm", reward_model, params)
+    loaded = load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+    completions = some_completions(10)
+    rewards = loaded.score([PROMPT] * 10, completions)
+    assert rewards == reward_model.score([PROMPT] * 10, completions)
+
+
+def test_saving_twice_gives_the_same_bytes(
+    reward_model: RewardModel, params: Params, tmp_path: Path
+):
+    for name in ("first", "second"):
+        save(tmp_path / name, reward_model, params)
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_readout_of_another_language_model_is_refused(
+    reward_model: RewardModel,
+    dictionary: Dictionary,
+    params: Params,
+    sft_folder: Path,
+    tmp_path: Path,
+):
+    save(tmp_path / "rm", reward_model, params, sha256="b" * 64)
+    with pytest.raises(GoldrmError, match="was trained on another language model"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+def test_incomplete_readout_is_refused(
+    reward_model: RewardModel,
+    dictionary: Dictionary,
+    params: Params,
+    sft_folder: Path,
+    tmp_path: Path,
+):
+    state = reward_model.readout.state_dict()
+    del state["reward_prediction.3.bias"]
+    save_readout(tmp_path / "rm", state, params.reward_model, "a" * 64, {})
+    with pytest.raises(GoldrmError, match=r"lacks tensor reward_prediction\.3\.bias"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_missing_file_is_named(
+    reward_model: RewardModel,
+    dictionary: Dictionary,
+    params: Params,
+    sft_folder: Path,
+    tmp_path: Path,
+    file: str,
+):
+    save(tmp_path / "rm", reward_model, params)
+    (tmp_path / "rm" / file).unlink()
+    with pytest.raises(GoldrmError, match=rf"rm/{file} doesn't exist.*dvc repro"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
