@@ -59,11 +59,12 @@ def within(seconds: int) -> Iterator[None]:
         raise TimeoutError(f"not done within {seconds} s")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
+    # Again and again, for an exception that comes while garbage is collected is dropped.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -109,7 +110,7 @@ def test_impossible_size_is_refused(small_sizes: BackboneSizes, change: dict[str
 
 @pytest.mark.parametrize(
     "change",
-    [{"num_layers": 10**9}, {"d": 3 * 10**12}, {"context_length": 10**30}],
+    [{"num_layers": 10**6}, {"d": 3 * 10**12}, {"context_length": 10**30}],
     ids=str,
 )
 def test_sizes_that_lie_are_refused_at_once(
@@ -118,7 +119,7 @@ def test_sizes_that_lie_are_refused_at_once(
     state: dict[str, Tensor],
     change: dict[str, int],
 ):
-    """A small file may declare a milliard layers, which nobody wants to wait for."""
+    """A small file may declare a million layers, which nobody wants to wait for."""
 
     def build() -> None:
         sizes = sizes_from({**asdict(small_sizes), **change}, "model.pkl")

@@ -21,8 +21,14 @@ from goldrm.course import read_dictionary_tokens, read_sft_checkpoint, read_trai
 from goldrm.dictionary import Dictionary, from_tokens
 from goldrm.errors import GoldrmError
 
-READERS = [read_dictionary_tokens, read_sft_checkpoint, read_training_set]
 Reader = Callable[[Path], Any]
+
+
+def read_sft(path: Path) -> Any:
+    return read_sft_checkpoint(path, str(path))
+
+
+READERS = [read_dictionary_tokens, read_sft, read_training_set]
 
 
 def entry(token_ids: list[int], reward: float) -> list[torch.Tensor]:
@@ -45,7 +51,7 @@ def test_reads_the_dictionary(tmp_path: Path, dictionary: Dictionary):
 def test_reads_the_language_model(tmp_path: Path, reference_lm: NotebookLM, ids_as_tensors: bool):
     path = tmp_path / "step2.pkl"
     save_sft_checkpoint(path, reference_lm, ids_as_tensors)
-    net_parameters, state = read_sft_checkpoint(path)
+    net_parameters, state = read_sft(path)
     assert net_parameters == reference_lm.net_parameters
     assert all(type(net_parameters[name]) is int for name in ("padding_int", "eos_int"))
     expected = reference_lm.state_dict()
@@ -88,9 +94,6 @@ def test_other_content_is_no_dictionary(tmp_path: Path, content: object, found: 
         OrderedDict(weight=torch.zeros(2)),
         {"net_parameters": {"d": 24}},
         {"net_parameters": {"d": 24}, "SFT_LMnet_dict": [torch.zeros(2)]},
-        {"net_parameters": {"d": 24}, "SFT_LMnet_dict": {"token2vec.weight": [0.0, 0.0]}},
-        {"net_parameters": {"d": 24}, "SFT_LMnet_dict": {"token2vec.weight": None}},
-        {"net_parameters": {"d": 24}, "SFT_LMnet_dict": {7: torch.zeros(2)}},
         {"net_parameters": (24, 3), "SFT_LMnet_dict": {}},
         {},
         [1, 2],
@@ -103,7 +106,31 @@ def test_other_content_is_no_language_model(tmp_path: Path, content: object):
     torch.save(content, path)
     expected = r"step2\.pkl is not the course's step-2.*net_parameters and SFT_LMnet_dict"
     with pytest.raises(GoldrmError, match=expected):
-        read_sft_checkpoint(path)
+        read_sft(path)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"token2vec.weight": [0.0, 0.0]},
+        {"token2vec.weight": None},
+        {"bias": torch.zeros(2), "weight": "zeros"},
+        {7: torch.zeros(2)},
+    ],
+    ids=str,
+)
+def test_state_without_tensors_is_refused(tmp_path: Path, state: object):
+    path = tmp_path / "step2.pkl"
+    torch.save({"net_parameters": {"d": 24}, "SFT_LMnet_dict": state}, path)
+    with pytest.raises(GoldrmError, match=r"step2\.pkl.*SFT_LMnet_dict"):
+        read_sft(path)
+
+
+def test_messages_name_what_the_user_knows(tmp_path: Path):
+    """A fetched copy lies in a work folder that the user has never heard of."""
+    (tmp_path / "copy.pkl").write_bytes(b"")
+    with pytest.raises(GoldrmError, match=r"^https://host/step2\.pkl can't be read"):
+        read_sft_checkpoint(tmp_path / "copy.pkl", "https://host/step2.pkl")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +238,7 @@ def test_legacy_format_is_read(tmp_path: Path, reference_lm: NotebookLM):
         "SFT_LMnet_dict": reference_lm.state_dict(),
     }
     save_legacy(checkpoint, path)
-    net_parameters, state = read_sft_checkpoint(path)
+    net_parameters, state = read_sft(path)
     assert net_parameters == reference_lm.net_parameters
     assert len(state) == len(reference_lm.state_dict())
 

@@ -68,8 +68,12 @@ def write_tensors(
     write_whole(path, safetensors.torch.save(contiguous, described))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, name: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a .safetensors file; metadata is empty where goldrm wrote none.
+
+    Args:
+        path: the file.
+        name: what to call it in messages, where that isn't its path.
 
     Raises:
         GoldrmError: when the file is missing or damaged.
@@ -77,14 +81,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:  # pyright: ignore
             described: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(described.get(METADATA_KEY, "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = json.loads(described.get(METADATA_KEY, "{}"))
+        if not isinstance(metadata, dict):
+            raise ValueError(f"its metadata is {metadata!r:.80}")
+        return tensors, metadata
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise GoldrmError(
-            f"{path} is not a whole .safetensors file ({error}). Delete it and make or fetch it "
-            "again."
+            f"{name or path} is not a whole .safetensors file ({error}). Make it or get it again."
         ) from None
 
 

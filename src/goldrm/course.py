@@ -18,7 +18,7 @@ def read_dictionary_tokens(path: Path) -> object:
     Raises:
         GoldrmError: when the file isn't one.
     """
-    content = _load(path)
+    content = _load(path, str(path))
     if not isinstance(content, tuple | list) or len(content) != 4:
         raise GoldrmError(
             f"{path} is not the course's step-1 dictionary: expected (dictionary, num_tokens, "
@@ -27,26 +27,33 @@ def read_dictionary_tokens(path: Path) -> object:
     return content[0]
 
 
-def read_sft_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_sft_checkpoint(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """net_parameters (ids as ints) and state dict of a step-2 checkpoint.
+
+    Args:
+        path: the file.
+        name: what to call it in messages.
 
     Raises:
         GoldrmError: when the file isn't one.
     """
-    content = _load(path)
+    content = _load(path, name)
     expected = ("net_parameters", "SFT_LMnet_dict")
     if not isinstance(content, dict) or not all(
         isinstance(content.get(name), dict) for name in expected
     ):
         raise GoldrmError(
-            f"{path} is not the course's step-2 checkpoint: expected a dict with "
+            f"{name} is not the course's step-2 checkpoint: expected a dict with "
             f"{' and '.join(expected)}, found {_described(content)}."
         )
     net_parameters = {
         name: value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
         for name, value in content["net_parameters"].items()
     }
-    return net_parameters, content["SFT_LMnet_dict"]
+    state = content["SFT_LMnet_dict"]
+    if not all(isinstance(key, str) and isinstance(state[key], Tensor) for key in state):
+        raise GoldrmError(f"{name}: SFT_LMnet_dict holds other things than named tensors.")
+    return net_parameters, state
 
 
 def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
@@ -57,7 +64,7 @@ def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
     Raises:
         GoldrmError: when the file isn't `[positives, negatives]` with entries `[ids, reward]`.
     """
-    content = _load(path)
+    content = _load(path, str(path))
     try:
         positives, negatives = content
         return [
@@ -79,15 +86,15 @@ def _token_ids(entry: Any) -> list[int]:
     return token_ids.tolist()
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, name: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise GoldrmError(f"{path} doesn't exist. Correct the path in params.yaml.") from None
+        raise GoldrmError(f"{name} doesn't exist. Correct the path in params.yaml.") from None
     except Exception as error:  # whatever a damaged or hostile archive provokes
         reason = str(error).split("\n")[0]
         raise GoldrmError(
-            f"{path} can't be read as plain tensors and containers, and nothing else is ever "
+            f"{name} can't be read as plain tensors and containers, and nothing else is ever "
             f"loaded: {type(error).__name__}: {reason:.160}. Get the file again from the course."
         ) from None
 

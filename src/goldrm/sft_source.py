@@ -63,9 +63,9 @@ def fetch_sft(
     copy = copy.with_suffix(suffix)
     sha256 = fetch(params.source, params.sha256, copy)
     if suffix == ".safetensors":
-        state, declared = read_tensors(copy)
+        state, declared = read_tensors(copy, params.source)
     else:
-        declared, state = read_sft_checkpoint(copy)
+        declared, state = read_sft_checkpoint(copy, params.source)
     sizes = sizes_from(declared, params.source)
     backbone = build_backbone(sizes, state, dictionary, params.source)
     trained_seed = declared.get("split_seed")
