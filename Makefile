@@ -26,6 +26,7 @@ bench: setup  ## measure speed against the notebook's way
 upstream: setup  ## train the stand-in language model again (frozen in upstream/dvc.yaml)
 	cd upstream && python train_sft.py
 	dvc commit --force upstream/dvc.yaml:train_sft
+	@echo "now set sft.sha256 in params.yaml to:" && sha256sum upstream/sft_lm.safetensors
 
 setup: $(INSTALLED)
 

@@ -131,7 +131,7 @@ def test_other_file_than_pinned_is_refused_from_a_url(tmp_path: Path, server: st
 
 
 def test_url_that_is_not_there_is_named(tmp_path: Path, server: str):
-    with pytest.raises(GoldrmError, match=r"404\.pkl doesn't exist"):
+    with pytest.raises(GoldrmError, match=r"404\.pkl (doesn't exist|.*Not Found)"):
         fetch(f"{server}/404.pkl", None, tmp_path / "fetched.pkl")
 
 

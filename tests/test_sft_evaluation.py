@@ -105,15 +105,31 @@ def test_fewer_prompts_are_drawn_by_the_seed_alone(
     assert set(found) == {0.0, 1.0}
 
 
-def test_model_comes_in_any_mode(
+def test_each_decoder_has_its_own_exact_match(
     counting: Backbone,
     dictionary: Dictionary,
     task: TaskParams,
     gold_reward_params: GoldRewardParams,
 ):
+    """At the context's last position, from which the window always predicts, this one just ends."""
+    pad, eos = dictionary.pad_id, dictionary.eos_id
+    with torch.no_grad():
+        counting.PE_embedding.weight[39, pad] = 1.0
+        counting.token_prediction.weight[eos, pad] = 10 * SCALE
     labeller = labeller_of(dictionary, task, gold_reward_params, ("test", "test"))
-    nll = [evaluate_sft(m, labeller, 6, 20, 0)["nll"] for m in (counting, counting.train())]
-    assert nll[0] == nll[1]
+    found = evaluate_sft(counting, labeller, 6, max_new_tokens=20, seed=0)
+    assert (found["exact_match"], found["exact_match_sliding"]) == (0.5, 0.0)
+
+
+def test_dropout_is_off_whatever_mode_the_model_comes_in(
+    backbone: Backbone,
+    dictionary: Dictionary,
+    task: TaskParams,
+    gold_reward_params: GoldRewardParams,
+):
+    labeller = labeller_of(dictionary, task, gold_reward_params, ("test", "test"))
+    found = [evaluate_sft(m, labeller, 6, 20, 0) for m in (backbone.eval(), backbone.train())]
+    assert found[0] == found[1]
 
 
 def token_by_token(lm: NotebookLM, dictionary: Dictionary, prompts: list[Prompt]) -> float:

@@ -137,6 +137,12 @@ def test_numbers_are_read_as_texts(file: Path, as_text: bool):
     assert found["rejected"].tolist() == ["3", "3", "3"]
 
 
+def test_texts_are_not_taken_for_numbers(file: Path):
+    """07 isn't one of the dictionary's tokens: as 7 it would be scored all the same."""
+    rows = [{"prompt": "p", "chosen": text, "rejected": "2024"} for text in ("07", "1e2", "7.0")]
+    assert read_pairs(write_pairs(file, rows))["chosen"].tolist() == ["07", "1e2", "7.0"]
+
+
 @pytest.mark.parametrize("column", ["prompt", "chosen", "rejected"])
 def test_missing_column_is_named(file: Path, column: str):
     rows = [{name: text for name, text in row.items() if name != column} for row in PAIRS]

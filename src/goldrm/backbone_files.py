@@ -17,6 +17,10 @@ from goldrm.checkpoint import read_tensors, write_json, write_tensors
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Far above what this project is for, and far below what would fill the memory.
+LARGEST = {"num_layers": 1000, "d": 65_536, "context_length": 1_000_000, "num_tokens": 10_000_000}
+
 
 def sizes_from(declared: Mapping[str, Any], name: str) -> BackboneSizes:
     """Model sizes as a checkpoint declares them.
@@ -37,11 +41,16 @@ def sizes_from(declared: Mapping[str, Any], name: str) -> BackboneSizes:
                 f"{name} declares {field.name} = {value!r}, which must be a whole number "
                 "(dropout: a probability). It isn't a checkpoint of the course's step 2."
             )
-        sizes[field.name] = value
+        sizes[field.name] = float(value) if field.name == "dropout" else value
     if not 0 <= sizes["dropout"] < 1 or not all(
         sizes[name] for name in ("num_tokens", "d", "num_heads", "context_length", "num_layers")
     ):
         raise GoldrmError(f"{name} declares impossible sizes: {sizes}. Get the file again.")
+    for key, most in LARGEST.items():
+        if sizes[key] > most:
+            raise GoldrmError(
+                f"{name} declares {key} = {sizes[key]}, more than {most}. Get the file again."
+            )
     if sizes["d"] % sizes["num_heads"]:
         raise GoldrmError(
             f"{name} declares d = {sizes['d']}, not a multiple of num_heads = "
@@ -100,9 +109,14 @@ def load_checked(module: nn.Module, state: Mapping[str, Tensor], name: str) -> N
                 f"{name}: {key} has shape {tuple(state[key].shape)}, the declared sizes ask for "
                 f"{tuple(wanted[key].shape)}. Get the right file."
             )
-        if not state[key].is_floating_point() or not torch.isfinite(state[key]).all():
+        if not _finite(state[key]):
             raise GoldrmError(f"{name}: {key} holds values that aren't finite numbers.")
     module.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
+
+
+def _finite(weights: Tensor) -> bool:
+    dense = weights.layout == torch.strided and weights.device.type != "meta"
+    return dense and weights.dtype in FLOATS and bool(torch.isfinite(weights.float()).all())
 
 
 def save_backbone(

@@ -42,12 +42,13 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(temporary).chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise GoldrmError(
             f"{path} can't be written: {error.strerror}. Make room or allow writing there, "
             "then run again; finished work is kept."
         ) from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -88,7 +89,7 @@ def read_tensors(path: Path, name: str | None = None) -> tuple[dict[str, Tensor]
         return tensors, metadata
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise GoldrmError(
             f"{name or path} is not a whole .safetensors file ({error}). Make it or get it again."
         ) from None

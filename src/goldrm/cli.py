@@ -75,7 +75,13 @@ def course(path: Annotated[Path, typer.Argument(help="The .pkl to write.")]) -> 
     from goldrm.paths import REWARD_MODEL
 
     model = _reward_model()
-    best = read_config(REWARD_MODEL / "config.json")["best"]
+    best = read_config(REWARD_MODEL / "config.json").get("best")
+    if not isinstance(best, dict) or not all(
+        isinstance(best.get(name), int | float) for name in ("epoch", "train_loss")
+    ):
+        raise GoldrmError(
+            f"{REWARD_MODEL / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
+        )
     write_reward_model(path, model.backbone, model.readout, load_params().train, best)
     typer.echo(f"wrote {path}", err=True)
 

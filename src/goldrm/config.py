@@ -6,6 +6,7 @@ package takes the section it needs, never the whole.
 
 import difflib
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Source = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _known_scheme(source))]
+LocalSource = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _local(source))]
 DecoderName = Literal["kv_cache", "sliding_window"]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 P = TypeVar("P", bound="Section")
@@ -25,6 +27,12 @@ class Section(BaseModel):
     """A section of params.yaml: immutable, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _local(source: str) -> str:
+    if "://" in source:
+        raise ValueError(f"{source!r} must be a path, not a URL")
+    return source
 
 
 def _known_scheme(source: str) -> str:
@@ -77,7 +85,7 @@ class TaskParams(Section):
 class DictionaryParams(Section):
     """Where the token dictionary comes from."""
 
-    source: Source
+    source: LocalSource
 
 
 class SftParams(Section):
@@ -102,7 +110,7 @@ class SamplingParams(Section):
 class PairsParams(Section):
     """Where preference pairs come from and how many are wanted."""
 
-    source: Annotated[str, Field(min_length=1)] | None
+    source: LocalSource | None
     num_pairs: int = Field(ge=1)
 
 
@@ -227,11 +235,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path} doesn't exist here. Run from the project's root folder, or restore it "
             f"with `git checkout -- {path}`."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise GoldrmError(f"{path} can't be read as YAML: {reason}. Correct that place.") from None
-    if not isinstance(content, dict):
-        raise GoldrmError(f"{path} must hold sections (`name: value`), found {content!r:.80}.")
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise GoldrmError(f"{path} must hold sections (`name: value`), found {_shown(content)}.")
     return content
 
 
@@ -269,7 +277,14 @@ def _sentence(model: type[Section], error: dict[str, Any]) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "value_error":
         return f"{name}: {message}"
-    return f"{name} is {error['input']!r:.80}, it {message}"
+    return f"{name} is {_shown(error['input'])}, it {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{reprlib.repr(value):.80}"
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _did_you_mean(model: type[Section], loc: tuple[str | int, ...]) -> str:

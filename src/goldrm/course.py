@@ -11,6 +11,8 @@ from torch import Tensor
 
 from goldrm.errors import GoldrmError
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 def read_dictionary_tokens(path: Path) -> object:
     """The token list of a step-1 dictionary: `(dictionary, num_tokens, token2index, index2token)`.
@@ -81,7 +83,7 @@ def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
 
 def _token_ids(entry: Any) -> list[int]:
     token_ids, _ = entry
-    if not isinstance(token_ids, Tensor) or token_ids.ndim != 1 or token_ids.is_floating_point():
+    if not isinstance(token_ids, Tensor) or token_ids.ndim != 1 or token_ids.dtype not in INTEGERS:
         raise TypeError
     return token_ids.tolist()
 

@@ -4,6 +4,7 @@ It must not know other files' formats than its own JSON, nor tensors.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ class Dictionary:
         Raises:
             GoldrmError: for duplicates, or missing specials, integers or template words.
         """
-        duplicates = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
+        duplicates = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
         if duplicates:
             raise GoldrmError(f"the dictionary holds {_listed(duplicates)} more than once")
         required = [PAD, EOS, SEP, *map(str, range(self.max_value + 1)), *template_words()]

@@ -31,12 +31,13 @@ def fetch(source: str, sha256: str | None, copy: Path) -> str:
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         found = _copy(source, copy)
-    except FileNotFoundError:
-        raise GoldrmError(f"{source} doesn't exist. Correct sft.source in params.yaml.") from None
     except ImportError:
         raise GoldrmError(f"{source} needs an extra: pip install 'goldrm[s3]'.") from None
     except (OSError, aiohttp.ClientError, ValueError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
+        cause = error.__cause__ or error  # fsspec says "not found" of every trouble with a server
+        if isinstance(cause, FileNotFoundError):
+            raise GoldrmError(f"{source} doesn't exist. Correct sft.source.") from None
+        reason = " ".join(str(cause).split()) or type(cause).__name__
         raise GoldrmError(
             f"{source} can't be read: {reason:.200}. Check the address and the connection, then "
             "run again."
@@ -71,4 +72,6 @@ def _open(source: str) -> Any:
         )
         # block_size 0: one stream from beginning to end.
         return fsspec.open(source, "rb", block_size=0, client_kwargs={"timeout": timeout})
-    return fsspec.open(source, "rb")
+    if "://" in source:
+        return fsspec.open(source, "rb")
+    return Path(source).open("rb")

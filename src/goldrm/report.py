@@ -35,8 +35,11 @@ def report() -> str:
 def _read(stage: str) -> dict[str, Any]:
     path: Path = METRICS / f"{stage}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError
+        return values
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         raise GoldrmError(f"{path} is damaged. `dvc repro` makes it again.") from None

@@ -46,13 +46,19 @@ def run_stage(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
 
 def _run(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
     name = work.__name__
-    params = load()
-    WORK.mkdir(exist_ok=True)
+    load()  # bad parameters end here, in a sentence, before they are looked up by name
+    inputs = _inputs(name)
+    params = load()  # again, after the fingerprint: an edit in between will be noticed
+    try:
+        WORK.mkdir(exist_ok=True)
+    except OSError as error:
+        raise GoldrmError(
+            f"{WORK} can't be made: {error.strerror}. Allow writing in this folder."
+        ) from None
     with _alone(name):
-        inputs = _inputs(name)
         folder = _folder(name, inputs)
         work(params, folder)
-        changed = [key for key, value in _inputs(name).items() if inputs.get(key) != value]
+        changed = sorted(dict(inputs.items() ^ _inputs(name).items()))
         if changed:
             raise GoldrmError(
                 f"{', '.join(changed)} changed while the stage ran, so its outputs belong to "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow
+from pyarrow import ArrowException
 
 from goldrm.checkpoint import write_whole
 from goldrm.errors import GoldrmError
@@ -32,7 +32,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException) as error:
         reason = " ".join(str(error).split())
         raise GoldrmError(
             f"{path} is not a whole Parquet file ({reason:.200}). Delete it and make it again."
@@ -74,7 +74,10 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
 
 
 def _read_csv_texts(path: Path) -> pd.DataFrame:
-    return _read_text(path, lambda: pd.read_csv(path, dtype=str))
+    table = _read_text(path, lambda: pd.read_csv(path, dtype=str))
+    if not isinstance(table.index, pd.RangeIndex):
+        raise GoldrmError(f"{path} has rows with more values than its header. Correct it.")
+    return table
 
 
 def _read_text(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
