@@ -1,5 +1,6 @@
 """The training loop of a readout on cached features; it must not know where they come from."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ def optimizer_and_schedule(
         model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(step / max(train.warmup_steps, 1), 1.0)
+        optimizer, lambda step: step / train.warmup_steps if step < train.warmup_steps else 1.0
     )
     return optimizer, schedule
 
@@ -134,6 +135,7 @@ def train_readout(
             order = torch.randperm(len(train_pairs)).to(train_pairs.gold_rewards.device)
         row: dict[str, float] = {"epoch": epoch, **train_epoch(training, train_pairs, order, train)}
         row |= _validate(readout, validation_pairs, train)
+        _refuse_divergence(row, train)
         training.record(row)
         progress.set_postfix(
             {name: f"{row[name]:.3f}" for name in ("train_loss", "validation_loss")}
@@ -158,14 +160,11 @@ def train_epoch(
         train: the recipe.
 
     Returns:
-        step and learning_rate after the pass; train_loss and train_accuracy, means over the pairs
-        used, each as seen when trained on.
-
-    Raises:
-        GoldrmError: when the loss isn't finite.
+        step after the pass; learning_rate of its last step; train_loss and train_accuracy, means
+        over the pairs used, each as seen when trained on.
     """
     losses: list[Tensor] = []
-    correct = 0.0
+    correct, rate = 0.0, 0.0
     batches = order[: len(order) // train.batch_size * train.batch_size].split(train.batch_size)
     for batch in batches:
         rewards = training.readout(pairs.hidden[batch])
@@ -173,19 +172,14 @@ def train_epoch(
         training.optimizer.zero_grad()
         loss.backward()
         training.optimizer.step()
+        rate = float(training.schedule.get_last_lr()[0])
         training.schedule.step()
         losses.append(loss.detach())
         correct += count_correct(rewards.detach())
-    mean_loss = float(torch.stack(losses).mean())  # all batches are of one size
-    if not torch.isfinite(torch.tensor(mean_loss)):
-        raise GoldrmError(
-            f"the training loss became {mean_loss}. Lower train.learning_rate "
-            f"({train.learning_rate})."
-        )
     return {
         "step": training.schedule.last_epoch,
-        "learning_rate": float(training.schedule.get_last_lr()[0]),
-        "train_loss": mean_loss,
+        "learning_rate": rate,
+        "train_loss": float(torch.stack(losses).mean()),  # all batches are of one size
         "train_accuracy": correct / (len(batches) * train.batch_size),
     }
 
@@ -197,6 +191,15 @@ def _validate(readout: nn.Module, pairs: PairFeatures, train: TrainParams) -> di
         "validation_loss": float(preference_loss(rewards, pairs.gold_rewards, train)),
         "validation_accuracy": count_correct(rewards) / len(pairs),
     }
+
+
+def _refuse_divergence(row: dict[str, float], train: TrainParams) -> None:
+    for name in ("train_loss", "validation_loss"):
+        if not math.isfinite(row[name]):
+            raise GoldrmError(
+                f"the loss became {row[name]} ({name} of epoch {row['epoch']}). Lower "
+                f"train.learning_rate ({train.learning_rate})."
+            )
 
 
 def summary(trained: Trained) -> dict[str, float]:
