@@ -1,4 +1,4 @@
-"""Checks annotations while tests run: an int is good where a float is asked for, as PEP 484 says."""
+"""Checks annotations while tests run: an int will do where a float is asked for (PEP 484)."""
 
 from beartype import BeartypeConf, beartype
 
