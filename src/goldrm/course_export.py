@@ -50,6 +50,8 @@ def write_reward_model(
     """
     model = CourseRewardModel(backbone, readout)
     optimizer, schedule = optimizer_and_schedule(model, train)
+    for group in optimizer.param_groups:
+        group["fused"] = None  # the notebook's PyTorch has no fused AdamW on a CPU
     buffer = io.BytesIO()
     torch.save(
         {

@@ -24,7 +24,8 @@ def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor
         return values
     words = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device)
     bits = words.random_(-(2**63), None).view(torch.int16)[: values.numel()].view(values.shape)
-    kept = bits >= round(probability * LEVELS) - LEVELS // 2
+    dropped_levels = min(round(probability * LEVELS), LEVELS - 1)
+    kept = bits >= dropped_levels - LEVELS // 2
     return values * (kept * (1 / (1 - probability))).to(values.dtype)
 
 

@@ -49,10 +49,11 @@ class CachedDecoder:
         width = sizes.context_length - max_new_tokens + 1
         longest = max(map(len, prompts))
         if longest > width:
+            room = max(sizes.context_length - longest + 1, 0)
             raise GoldrmError(
                 f"sampling.max_new_tokens is {max_new_tokens}, but a prompt of {longest} tokens "
-                f"leaves room for {sizes.context_length - longest + 1} in the model's context of "
-                f"{sizes.context_length}. Lower it, or set sampling.decoder to sliding_window."
+                f"leaves room for {room} in the model's context of {sizes.context_length}. "
+                f"{'Lower it, or set' if room else 'Set'} sampling.decoder to sliding_window."
             )
         token_ids = right_aligned(prompts, width, sizes.padding_int)
         self._backbone = backbone
@@ -71,6 +72,7 @@ class CachedDecoder:
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Drop all sequences but `rows`."""
         self._cache.keep(rows)
+        self._last = self._last[rows]
 
 
 class SlidingWindowDecoder:

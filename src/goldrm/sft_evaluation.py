@@ -9,6 +9,7 @@ from tqdm import tqdm
 from goldrm.backbone import Backbone, right_aligned
 from goldrm.config import DecoderName
 from goldrm.dictionary import Dictionary
+from goldrm.errors import GoldrmError
 from goldrm.preferences import Labeller
 from goldrm.random_streams import random_stream
 from goldrm.sampling import complete
@@ -30,6 +31,9 @@ def evaluate_sft(
         max_new_tokens: longest completion.
         seed: the run's.
 
+    Raises:
+        GoldrmError: when it writes no number at all.
+
     Returns:
         exact_match: share of exact completions by the key-value cache, with its 95 % Wilson
         interval exact_match_low … exact_match_high; exact_match_sliding: the same by the
@@ -43,6 +47,11 @@ def evaluate_sft(
     sliding = _greedy(backbone, labeller, prompt_ids, "sliding_window", max_new_tokens)
     exact = int(cached["exact"].sum())
     interval = stats.binomtest(exact, len(prompt_ids)).proportion_ci(0.95, method="wilson")
+    if cached["gold_reward"].isna().all():
+        raise GoldrmError(
+            f"the language model wrote no number for any of {len(prompt_ids)} prompts. It isn't "
+            "one of this task; correct sft.source."
+        )
     prompts = [labeller.space[prompt_id] for prompt_id in prompt_ids]
     return {
         "exact_match": round(exact / len(prompt_ids), 4),

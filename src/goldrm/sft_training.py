@@ -60,7 +60,7 @@ def train_sft(
     """Train a language model and return its state dict.
 
     AdamW on the cross-entropy of the answer's tokens; the learning rate rises over warmup_steps
-    and then falls linearly to 0 at the last step.
+    and then falls linearly, to reach 0 after the last step.
 
     Args:
         sizes: of the model.
