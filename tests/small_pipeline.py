@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 SMALL: dict[str, dict[str, Any]] = {
     "runtime": {"threads": 1},
-    "sft": {"source": "small_sft.safetensors", "evaluation_prompts": 10},
+    "sft": {"source": "small_sft.safetensors", "sha256": None, "evaluation_prompts": 10},
     "sampling": {"chunk_size": 16},
     "pairs": {"num_pairs": 150},
     "train": {"epochs": 6, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 2},
