@@ -189,16 +189,23 @@ class ModelParams(Section):
         return self
 
 
-class SftTrainParams(Section):
-    """How upstream trains the language model."""
+class SftPhaseParams(Section):
+    """A part of upstream's training, with an optimiser and a learning-rate schedule of its own."""
 
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
+    offset_draws: int = Field(ge=1)
+    bfloat16: bool
+
+
+class SftTrainParams(Section):
+    """How upstream trains the language model."""
+
+    phases: list[SftPhaseParams] = Field(min_length=1)
     weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
-    bfloat16: bool
     checkpoint_steps: int = Field(ge=1)
 
 

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goldrm.backbone import Backbone, right_aligned
+from goldrm.backbone import Backbone, KeyValueCache
+
+BATCH = 64  # sequences read together; their activations should fit the processor's cache
 
 
 @torch.no_grad()
@@ -26,7 +28,15 @@ def last_hidden_states(
         sequences: token ids of prompt + completion of each, none empty.
     """
     backbone.eval()
-    sizes = backbone.sizes
-    token_ids = right_aligned(list(sequences), sizes.context_length, sizes.padding_int)
-    device = backbone.token_prediction.weight.device
-    return backbone.hidden_states(token_ids.to(device))[:, -1]
+    width = backbone.sizes.context_length
+    cut = [tokens[-width:] for tokens in sequences]
+    order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
+    batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
+    hidden = torch.cat([_read(backbone, [cut[i] for i in batch], width) for batch in batches])
+    return hidden[torch.tensor(order).argsort().to(hidden.device)]
+
+
+def _read(backbone: Backbone, sequences: list[list[int]], width: int) -> Tensor:
+    weight = backbone.token_prediction.weight
+    cache = KeyValueCache.allocate(backbone.sizes, len(sequences), width, like=weight)
+    return backbone.read(sequences, cache, width)
