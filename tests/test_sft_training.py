@@ -24,7 +24,14 @@ from goldrm.sft_training import IGNORED, Sequence, _batch, train_sft, training_s
 CPU = torch.device("cpu")
 PAD, EOS = 0, 1
 PHASE = SftPhaseParams(
-    steps=8, batch_size=4, learning_rate=0.01, warmup_steps=3, offset_draws=2, bfloat16=False
+    steps=8,
+    batch_size=4,
+    learning_rate=0.01,
+    warmup_steps=3,
+    offset_draws=2,
+    counted_weight=1.0,
+    dropout=True,
+    bfloat16=False,
 )
 
 
@@ -46,9 +53,9 @@ def sizes() -> BackboneSizes:
 def sequences() -> list[Sequence]:
     """Prompts and answers of several lengths; the second's prompt ends at 9 to 11 only."""
     return [
-        Sequence([2, 3, 4], [5, 6, 7, EOS]),
-        Sequence([8, 2, 2, 9, 10, 11, 3, 9, 8, 4], [10, EOS]),
-        Sequence([9, 4, 6], [8, 7, 6, 5, EOS]),
+        Sequence([2, 3, 4], [5, 6, 7, EOS], counted=True),
+        Sequence([8, 2, 2, 9, 10, 11, 3, 9, 8, 4], [10, EOS], counted=True),
+        Sequence([9, 4, 6], [8, 7, 6, 5, EOS], counted=True),
     ]
 
 
@@ -174,7 +181,7 @@ def test_batch_holds_sequences_at_random_offsets(sizes: BackboneSizes, sequences
 
 def test_layout_by_hand(sizes: BackboneSizes):
     """The prompt's last token predicts the answer's first, the answer's last the end."""
-    sequence = Sequence([2, 3], [5, 6, EOS])
+    sequence = Sequence([2, 3], [5, 6, EOS], counted=True)
     rows = {
         (2, 3, 5, 6, PAD): (IGNORED, 5, 6, EOS, IGNORED),
         (PAD, 2, 3, 5, 6): (IGNORED, IGNORED, 5, 6, EOS),
@@ -218,9 +225,9 @@ def learnt_model() -> tuple[Backbone, list[Sequence]]:
         eos_int=EOS,
     )
     sequences = [
-        Sequence([2, 3, 4], [5, 6, 7, EOS]),
-        Sequence([8, 2, 4, 9], [10, EOS]),
-        Sequence([9, 4, 6, 2, 4], [8, 7, 6, 5, EOS]),
+        Sequence([2, 3, 4], [5, 6, 7, EOS], counted=True),
+        Sequence([8, 2, 4, 9], [10, EOS], counted=True),
+        Sequence([9, 4, 6, 2, 4], [8, 7, 6, 5, EOS], counted=True),
     ]
     phase = PHASE.model_copy(update={"steps": 250, "batch_size": 16, "warmup_steps": 20})
     recipe = SftTrainParams(
@@ -259,7 +266,9 @@ def test_learning_rate_rises_and_falls(
     assert rates == pytest.approx([0.01 * share for share in [*shares[1:], 0]])
 
 
-@pytest.mark.parametrize(("killed_at", "bfloat16"), [(1, False), (3, True), (4, False), (5, False), (6, False)])
+@pytest.mark.parametrize(
+    ("killed_at", "bfloat16"), [(1, False), (3, True), (4, False), (5, False), (6, False)]
+)
 def test_killed_training_ends_in_the_same_weights(
     sizes: BackboneSizes,
     sequences: list[Sequence],

@@ -62,6 +62,12 @@ class RuntimeParams(Section):
     threads: int = Field(ge=1, le=1024)
 
 
+class SharedRuntimeParams(RuntimeParams):
+    """The same, and how many processes share what can be shared."""
+
+    processes: int = Field(ge=1, le=1024)
+
+
 class TaskParams(Section):
     """The prompts: which series may be asked for, and what decides their split."""
 
@@ -161,7 +167,7 @@ class Params(Section):
     """The whole of params.yaml. Stages take sections from it; the package never sees it."""
 
     seed: Seed
-    runtime: RuntimeParams
+    runtime: SharedRuntimeParams
     task: TaskParams
     dictionary: DictionaryParams
     sft: SftParams
@@ -197,6 +203,8 @@ class SftPhaseParams(Section):
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
     offset_draws: int = Field(ge=1)
+    counted_weight: float = Field(gt=0)
+    dropout: bool
     bfloat16: bool
 
 

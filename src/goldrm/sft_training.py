@@ -29,6 +29,7 @@ class Sequence:
 
     prompt_ids: list[int]
     answer_ids: list[int]  # the exact series and the end-of-sequence token
+    counted: bool  # whether it ends by its number of terms, not by the cut at max_value
 
 
 def training_sequences(dictionary: Dictionary, task: TaskParams) -> list[Sequence]:
@@ -44,6 +45,7 @@ def training_sequences(dictionary: Dictionary, task: TaskParams) -> list[Sequenc
             dictionary.encode(prompt.text),
             [dictionary.ids[str(value)] for value in prompt.exact(task.max_value)]
             + [dictionary.eos_id],
+            counted=len(prompt.exact(task.max_value)) == prompt.terms,
         )
         for prompt in prompts
     ]
@@ -71,7 +73,7 @@ def train_sft(
         resume_point: where an interrupted training goes on.
     """
     with random_stream(seed, "sft initial weights"):
-        model = Backbone(sizes).train()
+        model = Backbone(sizes)
     with torch.no_grad():
         model.PE_embedding.weight.copy_(sinusoids(sizes.context_length, sizes.d))
     model.to(device)
@@ -91,8 +93,9 @@ class Phase:
 
     def __init__(self, model: Backbone, train: SftTrainParams, number: int) -> None:
         """At its beginning; the learning rate rises over warmup_steps, then falls linearly to 0."""
-        self.model, self.train, self.number = model, train, number
+        self.train, self.number = train, number
         self.params = params = train.phases[number]
+        self.model = model.train(params.dropout)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=params.learning_rate,
@@ -185,6 +188,9 @@ def _batch(
 ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:
     """Sequences drawn with replacement, each at a random offset, and their targets.
 
+    `phase.counted_weight` is how much likelier than the others a series is that ends by its count:
+    those that the cut ends are soon learnt.
+
     The offset, with padding on its left, runs from 0 up to where the prompt's last token stands at
     the context's last position; what runs over the end is cut off. So the model learns to decode
     at fixed positions (a cache) as well as from the last position (the notebook's window). It is
@@ -193,7 +199,8 @@ def _batch(
     """
     token_ids = torch.full((phase.batch_size, sizes.context_length), sizes.padding_int)
     targets = torch.full((phase.batch_size, sizes.context_length), IGNORED)
-    chosen = torch.randint(len(sequences), (phase.batch_size,)).tolist()
+    weights = torch.tensor([phase.counted_weight if s.counted else 1.0 for s in sequences])
+    chosen = torch.multinomial(weights, phase.batch_size, replacement=True).tolist()
     for row, index in enumerate(chosen):
         sequence = sequences[index]
         last_offset = sizes.context_length - len(sequence.prompt_ids)
