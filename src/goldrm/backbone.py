@@ -69,6 +69,14 @@ class KeyValueCache:
         self._states[:, :, :, :, :length] = prefix._states[:, :, :, :, :length]
         self.length = length
 
+    def repeated(self, rows: Int[Tensor, " batch"], positions: int) -> "KeyValueCache":
+        """A copy of what was seen of the sequences `rows`, with room for `positions` in all."""
+        seen = self._states[:, :, rows, :, : self.length]
+        copy = KeyValueCache(seen.new_empty((*seen.shape[:4], positions, seen.shape[5])))
+        copy._states[:, :, :, :, : self.length] = seen
+        copy.length = self.length
+        return copy
+
     def append(
         self,
         layer: int,
@@ -231,29 +239,39 @@ class Backbone(nn.Module):
         token_ids: Int[Tensor, "batch time"],
         cache: KeyValueCache | None = None,
         last_only: bool = False,
-    ) -> Float[Tensor, "batch asked embd"]:
-        """Hidden states after the last block, which are what the output layer reads.
+        layers: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch asked embds"]:
+        """Hidden states after the last block, which are what the output layer reads, or others.
 
         Args:
             token_ids: tokens at positions 0 … T-1 or, with a cache, at the T positions after the
                 cached ones.
             cache: keys and values of the positions before; the new ones are added to it.
-            last_only: of the last position only; the last block then computes no other.
+            last_only: of the last position only; the deepest block then computes no other.
+            layers: after which blocks, ascending, 0 being the embeddings; their states stand
+                side by side. Blocks after the deepest aren't computed.
         """
+        layers = layers or (self.sizes.num_layers,)
         start = cache.length if cache is not None else 0
         end = start + token_ids.shape[1]
         positions = torch.arange(start, end, device=token_ids.device)
         hidden = self.token2vec.token2vec(token_ids) + self.PE_embedding(positions)
-        last_layer = len(self.transformer_blocks) - 1
-        for layer, block in enumerate(self.transformer_blocks):
-            hidden = block(hidden, layer, cache, last_only and layer == last_layer)
+        wanted = [hidden] if 0 in layers else []
+        for layer, block in enumerate(self.transformer_blocks[: layers[-1]]):
+            hidden = block(hidden, layer, cache, last_only and layer + 1 == layers[-1])
+            if layer + 1 in layers:
+                wanted.append(hidden)
         if cache is not None:
             cache.advance(token_ids.shape[1])
-        return hidden
+        return torch.cat([states[:, -1:] if last_only else states for states in wanted], dim=-1)
 
     def read(
-        self, sequences: Sequence[list[int]], cache: KeyValueCache, width: int
-    ) -> Float[Tensor, "batch embd"]:
+        self,
+        sequences: Sequence[list[int]],
+        cache: KeyValueCache,
+        width: int,
+        layers: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch embds"]:
         """Read sequences right-aligned into an empty cache; the last token's hidden state of each.
 
         The padding on their left attends only to padding, so its keys and values are the same for
@@ -263,6 +281,7 @@ class Backbone(nn.Module):
             sequences: token ids, those of one length side by side: they are read together.
             cache: with room for `width` positions of so many sequences.
             width: positions; each sequence has 1 to `width` tokens.
+            layers: see `hidden_states`.
         """
         device = self.token_prediction.weight.device
         padding = self._padding(width - min(map(len, sequences)))
@@ -273,7 +292,7 @@ class Backbone(nn.Module):
             first, end = end, end + len(token_ids)
             rows = cache.rows(first, end)
             rows.begin_with(padding, width - length)
-            last.append(self.hidden_states(token_ids, rows, last_only=True)[:, -1])
+            last.append(self.hidden_states(token_ids, rows, True, layers)[:, 0])
         cache.advance(width)
         return torch.cat(last)
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from goldrm.edits import Kind
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -68,6 +69,14 @@ class SharedRuntimeParams(RuntimeParams):
     processes: int = Field(ge=1, le=1024)
 
 
+class HoldoutParams(Section):
+    """Kinds of prompt that the reward model isn't trained on, to see how far it generalises."""
+
+    template: list[int]
+    difference: list[int]
+    terms: list[int]
+
+
 class TaskParams(Section):
     """The prompts: which series may be asked for, and what decides their split."""
 
@@ -76,6 +85,7 @@ class TaskParams(Section):
     difference: IntRange
     terms: IntRange
     split_seed: Seed
+    holdout: HoldoutParams
 
     @model_validator(mode="after")
     def _possible(self) -> "TaskParams":
@@ -137,30 +147,77 @@ class GoldRewardParams(Section):
 class RewardModelParams(Section):
     """What is trained on the frozen hidden states."""
 
-    readout: Literal["last_token"]
+    readout: Literal["last_token", "token_damage"]
+    layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    hidden_size: int = Field(ge=1, le=65_536)
+    channels: int = Field(ge=1, le=65_536)
+    dropout: Probability
+    members: int = Field(ge=1, le=100)
+    combine: Literal["mean", "worst", "uncertainty"]
+    uncertainty_weight: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "RewardModelParams":
+        if self.layers != sorted(set(self.layers)):
+            raise ValueError(f"layers must ascend without repetition, found {self.layers}")
+        return self
+
+
+class EditsParams(Section):
+    """Exactly labelled variations of series, made for training."""
+
+    of_exact: int = Field(ge=0, le=1000)
+    of_sampled: int = Field(ge=0, le=1000)
+    more_prompts: int = Field(ge=0)
+    kinds: list[Kind]
 
 
 class TrainParams(Section):
-    """Losses, optimiser and stop rule of the readout's training."""
+    """Data, losses, optimiser and stop rules of the readout's training."""
 
     num_pairs: Annotated[int, Field(ge=1)] | None
+    completions_per_prompt: Annotated[int, Field(ge=2)] | None
+    ties: bool
+    edits: EditsParams
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
+    schedule: Literal["constant", "cosine"]
     weight_decay: float = Field(ge=0)
     mse_weight: float = Field(ge=0)
     rank_weight: float = Field(ge=0)
+    margin: bool
+    center_weight: float = Field(ge=0)
     stop_loss: float = Field(ge=0)
+    patience: Annotated[int, Field(ge=1)] | None
     checkpoint_epochs: int = Field(ge=1)
+
+
+class BestOfNParams(Section):
+    """How the pick of the best of many completions is measured."""
+
+    prompts: int = Field(ge=1)
+    completions: int = Field(ge=2, le=4096)
 
 
 class EvaluateParams(Section):
     """What is reported about the reward model on the test split."""
 
+    best_of_n: BestOfNParams
+    probed_prompts: int = Field(ge=1)
+    search_rounds: int = Field(ge=0, le=100)
+
     bootstrap_samples: int = Field(ge=100)
     confidence: float = Field(gt=0, lt=1)
     examples: int = Field(ge=1)
+
+
+class BaselineParams(Section):
+    """The notebook's own readout and recipe, trained beside for comparison."""
+
+    reward_model: RewardModelParams
+    train: TrainParams
 
 
 class Params(Section):
@@ -176,6 +233,7 @@ class Params(Section):
     gold_reward: GoldRewardParams
     reward_model: RewardModelParams
     train: TrainParams
+    baseline: BaselineParams
     evaluate: EvaluateParams
 
 

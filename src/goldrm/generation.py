@@ -3,7 +3,7 @@
 It must not know how completions are decoded or labelled, nor which files a stage writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -40,21 +40,67 @@ def sample_chunk(
         Rows of `Labeller.completion`, `sampling.completions_per_prompt` for each prompt; `group`
         numbers the prompts drawn in the whole run.
     """
-    backbone.train(sampling.dropout)
-    space, dictionary = labeller.space, labeller.dictionary
     with random_stream(seed, "pairs", index):
-        prompt_ids = torch.randint(len(space), (sampling.chunk_size,)).tolist()
-        copies = [i for i in prompt_ids for _ in range(sampling.completions_per_prompt)]
-        prompts = [dictionary.encode(space[prompt_id].text) for prompt_id in copies]
-        completions = complete(
-            backbone, prompts, sampling.decoder, sampling.temperature, sampling.max_new_tokens
-        )
-    first_group = index * sampling.chunk_size
+        prompt_ids = torch.randint(len(labeller.space), (sampling.chunk_size,)).tolist()
+        return _sampled(
+            prompt_ids, sampling.completions_per_prompt, backbone, labeller, sampling
+        ).assign(group=lambda rows: rows["group"] + index * sampling.chunk_size)
+
+
+def sample_of_prompts(
+    prompt_ids: Sequence[int],
+    copies: int,
+    backbone: Backbone,
+    labeller: Labeller,
+    sampling: SamplingParams,
+    seed: int,
+    work: Path,
+) -> Iterator[pd.DataFrame]:
+    """Many completions of given prompts, shared by all processes; the leader gets them.
+
+    Args:
+        prompt_ids: the prompts; each is a group, and a random stream, of its own.
+        copies: completions of each.
+        backbone: the frozen language model.
+        labeller: gives the gold rewards.
+        sampling: how to decode.
+        seed: the run's.
+        work: folder in which finished prompts survive a kill.
+
+    Yields:
+        Rows of `Labeller.completion` of one prompt after the other.
+    """
+
+    def make(number: int) -> pd.DataFrame:
+        with random_stream(seed, "completions of a prompt", prompt_ids[number]):
+            rows = _sampled([prompt_ids[number]], copies, backbone, labeller, sampling)
+        return rows.assign(group=number)
+
+    numbers = range(len(prompt_ids))
+    missing = [number for number in numbers if not _file(work, number).exists()]
+    made = distributed.shared(missing, make)
+    for number, rows in tqdm(made, total=len(missing), desc=work.name, unit="prompt", disable=None):
+        write_parquet(_file(work, number), rows)
+    if distributed.leads():
+        yield from sampled_chunks(work)
+
+
+def _sampled(
+    prompt_ids: Sequence[int],
+    copies: int,
+    backbone: Backbone,
+    labeller: Labeller,
+    sampling: SamplingParams,
+) -> pd.DataFrame:
+    backbone.train(sampling.dropout)
+    repeated = [prompt_id for prompt_id in prompt_ids for _ in range(copies)]
+    prompts = [labeller.dictionary.encode(labeller.space[i].text) for i in repeated]
+    completions = complete(
+        backbone, prompts, sampling.decoder, sampling.temperature, sampling.max_new_tokens
+    )
     return pd.DataFrame(
-        labeller.completion(
-            first_group + row // sampling.completions_per_prompt, prompt_id, token_ids
-        )
-        for row, (prompt_id, token_ids) in enumerate(zip(copies, completions, strict=True))
+        labeller.completion(row // copies, prompt_id, token_ids)
+        for row, (prompt_id, token_ids) in enumerate(zip(repeated, completions, strict=True))
     )
 
 

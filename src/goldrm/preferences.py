@@ -57,12 +57,15 @@ class Labeller:
         gold reward: NaN.
         """
         kept = self.dictionary.keep_integers(token_ids)
+        return self.series(group, prompt_id, self.dictionary.values(kept))
+
+    def series(self, group: int, prompt_id: int, values: Sequence[int]) -> dict[str, Any]:
+        """The same of a completion that is given as numbers."""
         exact = self.space[prompt_id].exact(self.task.max_value)
-        values = self.dictionary.values(kept)
         return {
             "group": group,
             "prompt_id": prompt_id,
-            "completion": self.dictionary.decode(kept),
+            "completion": " ".join(map(str, values)),
             "gold_reward": (
                 gold_reward(exact, values, self._gold_reward_params) if values else float("nan")
             ),
@@ -108,6 +111,15 @@ class Labeller:
             columns=list(PROMPT_COLUMNS),
         ).astype(PROMPT_COLUMNS)
         return rows.merge(prompts, on="prompt_id", how="left")
+
+    def is_held_out(self, prompt_id: int) -> bool:
+        """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""
+        prompt, holdout = self.space[prompt_id], self.task.holdout
+        return (
+            prompt.template in holdout.template
+            or prompt.difference in holdout.difference
+            or prompt.terms in holdout.terms
+        )
 
     def split_of(self, prompt_id: int) -> Split:
         """The split of a prompt's series."""
