@@ -116,6 +116,7 @@ class SamplingParams(Section):
     """How completions are sampled from the language model."""
 
     decoder: DecoderName
+    dtype: Literal["float32", "bfloat16"]
     dropout: bool
     temperature: float = Field(ge=0, le=100)
     max_new_tokens: int = Field(ge=1, le=10_000)

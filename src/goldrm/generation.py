@@ -31,7 +31,7 @@ def sample_chunk(
 
     Args:
         index: the chunk's number, from 0.
-        backbone: the frozen language model; `sampling.dropout` decides about its dropout.
+        backbone: the frozen language model; its dropout and its numbers' type become `sampling`'s.
         labeller: gives the gold rewards.
         sampling: chunk size, completions a prompt, and how to decode.
         seed: the run's.
@@ -92,7 +92,7 @@ def _sampled(
     labeller: Labeller,
     sampling: SamplingParams,
 ) -> pd.DataFrame:
-    backbone.train(sampling.dropout)
+    backbone.train(sampling.dropout).to(getattr(torch, sampling.dtype))
     repeated = [prompt_id for prompt_id in prompt_ids for _ in range(copies)]
     prompts = [labeller.dictionary.encode(labeller.space[i].text) for i in repeated]
     completions = complete(

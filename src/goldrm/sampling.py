@@ -162,5 +162,5 @@ def pick(logits: Float[Tensor, "batch vocab"], temperature: float) -> Int[Tensor
     """Sample a token from each row's softmax at a temperature; at 0 take the likeliest."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities = torch.softmax(logits / temperature, dim=-1)
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     return torch.multinomial(probabilities, num_samples=1).squeeze(1)
