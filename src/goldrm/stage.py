@@ -23,6 +23,7 @@ from goldrm.config import Section, read_yaml
 from goldrm.errors import GoldrmError
 
 WORK = Path(".work")  # for what an interrupted stage goes on with; neither Git nor DVC sees it
+DONE = "done"  # a file that marks the work folder of a stage that has ended well
 P = TypeVar("P", bound=Section)
 
 
@@ -64,7 +65,10 @@ def _run(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
                 f"{', '.join(changed)} changed while the stage ran, so its outputs belong to "
                 "neither state. Run `dvc repro` again."
             )
-        shutil.rmtree(folder)
+        if name == _stages()[-1]:
+            shutil.rmtree(folder)
+        else:
+            (folder / DONE).touch()
 
 
 def _alone(name: str) -> AbstractContextManager[Any]:
@@ -78,14 +82,23 @@ def _alone(name: str) -> AbstractContextManager[Any]:
 
 
 def _folder(name: str, inputs: dict[str, str]) -> Path:
+    """The stage's folder, after dropping what nobody will go on with.
+
+    A finished stage's folder stays until a later stage starts: only then is it sure that DVC has
+    recorded the outputs. Killed in between, DVC deletes them and runs the stage again.
+    """
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     folder = WORK / name / fingerprint
-    if folder.parent.exists():
-        for other in folder.parent.iterdir():
-            if other != folder:
-                shutil.rmtree(other)
+    for other in WORK.glob("*/*"):
+        if other != folder and (other.parent.name == name or (other / DONE).exists()):
+            shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / DONE).unlink(missing_ok=True)
     return folder
+
+
+def _stages() -> list[str]:
+    return list(read_yaml(Path("dvc.yaml"))["stages"])
 
 
 def _inputs(name: str) -> dict[str, str]:
