@@ -3,6 +3,7 @@
 Used by the tests that run the real `dvc repro`.
 """
 
+import copy
 import os
 import shutil
 import subprocess
@@ -44,6 +45,13 @@ class SmallPipeline:
         self.run("git", "init", "--quiet")
         self.run("git", "add", ".")
         self.commit("small")
+
+    def copied(self, folder: Path) -> "SmallPipeline":
+        """Another one with the same files, whatever has become of the project in the meantime."""
+        other = copy.copy(self)
+        other.folder = folder
+        shutil.copytree(self.folder, folder)
+        return other
 
     def commit(self, message: str) -> None:
         """Commit what is staged."""

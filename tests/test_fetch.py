@@ -172,7 +172,9 @@ def test_full_disk_is_not_blamed_on_the_source(
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, limit[1]))
     try:
         with pytest.raises(GoldrmError, match=r"copied to .*fetched\.pkl: File too large.*room"):
-            fetch(f"{server}/whole.pkl" if from_url else str(source), None, tmp_path / "fetched.pkl")
+            fetch(
+                f"{server}/whole.pkl" if from_url else str(source), None, tmp_path / "fetched.pkl"
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert list(tmp_path.iterdir()) == [source]

@@ -17,9 +17,7 @@ READ_SECONDS = 60  # between two parts of an answer
 PART = 1 << 20  # bytes
 
 
-def fetch(
-    source: str, sha256: str | None, copy: Path, read_seconds: float = READ_SECONDS
-) -> str:
+def fetch(source: str, sha256: str | None, copy: Path, read_seconds: float = READ_SECONDS) -> str:
     """Copy a file and return its sha256.
 
     A copy even of a local file, so that what was checked is what is then read.

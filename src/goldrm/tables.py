@@ -9,6 +9,7 @@ from pyarrow import ArrowException
 
 from goldrm.checkpoint import write_whole
 from goldrm.errors import GoldrmError
+from goldrm.limits import MEMORY, memory_limit
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -56,7 +57,14 @@ def read_pairs(path: Path) -> pd.DataFrame:
     Raises:
         GoldrmError: when the file can't be read or lacks a column or a text.
     """
-    table = _READERS.get(path.suffix, _unknown_kind)(path)
+    try:
+        size = path.stat().st_size if path.exists() else 0
+        with memory_limit(MEMORY + 64 * size):
+            table = _READERS.get(path.suffix, _unknown_kind)(path)
+    except MemoryError:
+        raise GoldrmError(
+            f"{path} takes far more memory than a file of {size} bytes should. Split it."
+        ) from None
     for column in ("prompt", "chosen", "rejected"):
         if column not in table:
             raise GoldrmError(
