@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
+from goldrm import environment
 from goldrm.config import Section, read_yaml
 from goldrm.errors import GoldrmError
 
@@ -65,6 +66,7 @@ def _run(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
                 f"{', '.join(changed)} changed while the stage ran, so its outputs belong to "
                 "neither state. Run `dvc repro` again."
             )
+        environment.record(name)
         if name == _stages()[-1]:
             shutil.rmtree(folder)
         else:
