@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import tempfile
@@ -185,9 +186,9 @@ def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
                 seconds[found[0]] += now - before
             before = now
             time.sleep(POLL_SECONDS)
+        assert running.process.returncode == 0, running.log.read_text()
         if first == "train_sft":
             finish_upstream(pipeline)
-    assert everything(pipeline.folder), running.log.read_text()
     return seconds
 
 
@@ -238,7 +239,8 @@ class Chaos:
             last.pause()
         log = last.log.read_text()
         assert last.process.returncode == 0, log
-        assert "Traceback" not in log, log
+        # A traceback of the stage, or of dvc; Ctrl-C while Python itself starts is Python's.
+        assert not re.search(r'File ".*/(goldrm|dvc)/', log), log
         expected = self._expected_edited if edit_at else self._expected
         found = everything(pipeline.folder)
         assert found == expected, sorted(dict(found.items() ^ expected.items()))

@@ -133,14 +133,14 @@ class ResumePoint:
         Raises:
             GoldrmError: when it is damaged.
         """
-        if not self._path.exists():
-            return None
         try:
             stored = self._path.read_bytes()
             digest, content = stored[:DIGEST_BYTES], stored[DIGEST_BYTES:]
             if hashlib.sha256(content).digest() != digest:
                 raise ValueError("its checksum is another")
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
         except Exception as error:
             raise GoldrmError(
                 f"{self._path} is damaged ({type(error).__name__}). Delete it: the work starts "

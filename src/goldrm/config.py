@@ -17,8 +17,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Source = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _known_scheme(source))]
-LocalSource = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _local(source))]
+Text = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _printable(source))]
+Source = Annotated[Text, AfterValidator(lambda source: _known_scheme(source))]
+LocalSource = Annotated[Text, AfterValidator(lambda source: _local(source))]
 DecoderName = Literal["kv_cache", "sliding_window"]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 P = TypeVar("P", bound="Section")
@@ -29,6 +30,12 @@ class Section(BaseModel):
     """A section of params.yaml: immutable, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _printable(source: str) -> str:
+    if not source.isprintable():
+        raise ValueError(f"{source!r:.80} holds characters that no path or URL should")
+    return source
 
 
 def _local(source: str) -> str:

@@ -107,8 +107,8 @@ def _load(path: Path, name: str) -> Any:
         size = path.stat().st_size
     except FileNotFoundError:
         raise GoldrmError(f"{name} doesn't exist. Correct the path in params.yaml.") from None
-    except OSError as error:
-        raise _unreadable(name, f"{error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, str(error)) from None
 
     def load() -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)

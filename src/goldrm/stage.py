@@ -91,8 +91,10 @@ def _folder(name: str, inputs: dict[str, str]) -> Path:
     """
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     folder = WORK / name / fingerprint
+    earlier = _stages()[: _stages().index(name)]
     for other in WORK.glob("*/*"):
-        if other != folder and (other.parent.name == name or (other / DONE).exists()):
+        finished = other.parent.name in earlier and (other / DONE).exists()
+        if finished or (other.parent.name == name and other != folder):
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DONE).unlink(missing_ok=True)
