@@ -49,9 +49,7 @@ def contenders(params: Params) -> list[Contender]:
     return [
         Contender("last_token", params.baseline.reward_model, params.baseline.train),
         *(
-            Contender(
-                name, params.reward_model, params.train.model_copy(update={"edits": edits})
-            )
+            Contender(name, params.reward_model, params.train.model_copy(update={"edits": edits}))
             for name, edits in recipes.items()
         ),
     ]
