@@ -9,12 +9,12 @@ from goldrm import groups, metrics
 
 PROMPTS = np.array(["b", "a", "b", "c", "a", "b", "d", "d", "c", "e"])
 GOLD_REWARD = floats(1, 5, 2, 4, 7, 3, 2, 6, 4, 7)
-REWARD = floats(1, 9, 3, 1, 8, 2, 5, 5, 2, 0)
+REWARD = floats(1, 9, 3, 5, 8, 2, 5, 5, 6, 9)
 
 
 def test_statistic_of_each_group_in_sorted_order():
     found = groups.within_groups(lambda rows: float(REWARD[rows].std()), PROMPTS)
-    expected = [0.5, (2 / 3) ** 0.5, 0.5, 0, 0]  # of 9 8, 1 3 2, 1 2, 5 5 and 0
+    expected = [0.5, (2 / 3) ** 0.5, 0.5, 0, 0]  # of 9 8, 1 3 2, 5 6, 5 5 and 9
     assert found.values == pytest.approx(expected)
     assert found.first_rows.tolist() == [1, 0, 3, 6, 9]
 
