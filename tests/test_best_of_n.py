@@ -5,7 +5,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldrm import best_of_n
@@ -23,6 +23,7 @@ def picks(rows: list[tuple[int, int]], n: int) -> list[tuple[float, float]]:
     return found
 
 
+@settings(deadline=None)
 @given(completions)
 def test_every_subset(rows: list[tuple[int, int]]):
     score, gold_reward = np.array([rows, rows[::-1]], dtype=float).transpose(2, 0, 1)

@@ -4,7 +4,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -86,6 +86,7 @@ def ranks(values: list[int]) -> metrics.Floats:
     return np.array([b + (values.count(v) + 1) / 2 for b, v in zip(below, values, strict=True)])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=25))
 def test_spearman_is_pearson_of_ranks(rows: list[tuple[int, int]]):
     left, right = [list(side) for side in zip(*rows, strict=True)]
@@ -98,6 +99,7 @@ def test_spearman_is_pearson_of_ranks(rows: list[tuple[int, int]]):
 small_rows = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=2, max_size=25)
 
 
+@settings(deadline=None)
 @given(small_rows)
 def test_kendall_counts_pairs(rows: list[tuple[int, int, int]]):
     """tau-b: agreeing less opposed pairs over the root of pairs that differ on either side."""
@@ -111,6 +113,7 @@ def test_kendall_counts_pairs(rows: list[tuple[int, int, int]]):
     assert found == pytest.approx(agreed / sqrt(differ[0] * differ[1]) if all(differ) else 0.0)
 
 
+@settings(deadline=None)
 @given(small_rows)
 def test_partial_spearman_correlates_what_regression_leaves(rows: list[tuple[int, int, int]]):
     columns = [list(column) for column in zip(*rows, strict=True)]

@@ -4,7 +4,7 @@ from math import e, exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from test_metrics import floats
@@ -44,6 +44,7 @@ def test_log_loss_where_probabilities_underflow(difference, target, expected: fl
     assert probability.log_loss(floats(difference), floats(target)) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=9))
 def test_excess_log_loss_is_scipys_divergence(rows: list[tuple[float, float]]):
     difference, gold_difference = np.array(rows).T
@@ -76,6 +77,7 @@ def test_calibration_error_by_hand(target, bins: int, expected: float):
 pairs = st.lists(st.tuples(st.integers(-40, 40), st.integers(0, 8)), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(pairs, st.integers(1, 12))
 def test_calibration_error_counts_every_pair_in_both_orders(rows: list, bins: int):
     """An independent reference: no folding, bins over the probabilities 0 to 1, closed outwards."""
