@@ -87,8 +87,8 @@ def completion_hidden_states(
 ) -> list[Float[Tensor, "_tokens embds"]]:
     """Hidden states of each completion's tokens, and of the prompt's last token before them.
 
-    Prompts end at the middle of the context, with padding on their left, so that the completions
-    of one prompt share what is computed of it. Where a completion doesn't fit behind, the prompt
+    Prompts end just behind the middle of the context, with padding on their left, so that the
+    completions of one prompt share what is computed of it. (The course's longest has 21 tokens.) Where a completion doesn't fit behind, the prompt
     ends earlier and its first tokens are lost; of both the last tokens count.
 
     Args:
@@ -113,7 +113,7 @@ def completion_hidden_states(
 def _place(backbone: Backbone, index: int, prompt: list[int], completion: list[int]) -> _Placed:
     context = backbone.sizes.context_length
     completion = completion[-(context - 1) :]
-    width = min(context // 2, context - len(completion))
+    width = min(context // 2 + 1, context - len(completion))
     padded = prompt or [backbone.sizes.padding_int]
     return _Placed(index, width, tuple(padded[-width:]), completion)
 
