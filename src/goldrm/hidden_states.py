@@ -88,8 +88,9 @@ def completion_hidden_states(
     """Hidden states of each completion's tokens, and of the prompt's last token before them.
 
     Prompts end just behind the middle of the context, with padding on their left, so that the
-    completions of one prompt share what is computed of it. (The course's longest has 21 tokens.) Where a completion doesn't fit behind, the prompt
-    ends earlier and its first tokens are lost; of both the last tokens count.
+    completions of one prompt share what is computed of it. (The course's longest prompts have 21
+    tokens.) Where a completion doesn't fit behind, the prompt ends earlier and its first tokens
+    are lost; of both the last tokens count.
 
     Args:
         backbone: the frozen language model; it is put into evaluation mode.
