@@ -159,6 +159,7 @@ class RewardModelParams(Section):
 
     readout: Literal["last_token", "token_damage"]
     layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    prompt_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     hidden_size: int = Field(ge=1, le=65_536)
     channels: int = Field(ge=1, le=65_536)
     dropout: Probability
@@ -168,8 +169,9 @@ class RewardModelParams(Section):
 
     @model_validator(mode="after")
     def _ascending(self) -> "RewardModelParams":
-        if self.layers != sorted(set(self.layers)):
-            raise ValueError(f"layers must ascend without repetition, found {self.layers}")
+        for layers in (self.layers, self.prompt_layers):
+            if layers != sorted(set(layers)):
+                raise ValueError(f"layers must ascend without repetition, found {layers}")
         return self
 
 

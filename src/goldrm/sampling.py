@@ -59,7 +59,7 @@ class CachedDecoder:
         self._cache = KeyValueCache.allocate(
             sizes, len(prompts), sizes.context_length, like=backbone.token_prediction.weight
         )
-        self._last = backbone.read(prompts, self._cache, width)
+        self._last = torch.cat(list(backbone.read(prompts, self._cache, width)))[:, -1]
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
