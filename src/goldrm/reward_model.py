@@ -93,9 +93,11 @@ class TokenDamageReadout(nn.Module):
         judged = torch.ones(len(rows), 1, device=rows.device).index_fill(0, first, 0.0)
         seen = self.at(scaled) + self.before(scaled).roll(1, 0)
         token = self.dropout(F.relu(seen)) * judged
+        # Added up by completion: over all rows the sums would grow, and round by the company.
+        place = torch.arange(len(rows), device=rows.device) - first[owner]
         deviation = self.deviation(token) * judged
-        so_far = torch.cumsum(deviation, 0)
-        so_far = so_far - so_far[first][owner]
+        by_place = deviation.new_zeros(len(lengths), int(lengths.max()), deviation.shape[1])
+        so_far = by_place.index_put((owner, place), deviation).cumsum(1)[owner, place]
         token = F.relu(self.carried(torch.cat((token, F.relu(so_far), F.relu(-so_far)), dim=1)))
         damage = F.softplus(self.damage(token)) * judged
         missing = torch.cat((F.relu(self.missing(scaled[last])), token[last]), dim=1)
@@ -124,7 +126,7 @@ def new_readout(params: RewardModelParams, sizes: BackboneSizes, seed: int) -> R
     Raises:
         GoldrmError: when a layer is asked for that the language model doesn't have.
     """
-    if params.layers[-1] > sizes.num_layers:
+    if params.readout == "token_damage" and params.layers[-1] > sizes.num_layers:
         raise GoldrmError(
             f"reward_model.layers asks for layer {params.layers[-1]}, but the language model has "
             f"{sizes.num_layers}. Lower it."
