@@ -1,4 +1,4 @@
-"""Readouts are what their formulas say, alone or in company; the loss is the notebook's, and more."""
+"""Readouts are what their formulas say, in any company; the loss is the notebook's, and more."""
 
 import math
 from collections.abc import Sequence

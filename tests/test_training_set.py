@@ -17,8 +17,7 @@ from goldrm.preferences import COMPLETION_COLUMNS, Labeller
 from goldrm.training_set import training_set, validation_set
 
 COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
-# All of prompts whose exact series begins 0 2 4 6 8 or 0 3 6 9 12, so that gold rewards differ
-# where the first terms do.
+# A group's gold rewards differ, but where a text repeats another or its last number.
 TEXTS = [
     ["1", "2", "1", "3"],
     ["5", "5", "5"],

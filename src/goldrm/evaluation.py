@@ -168,7 +168,7 @@ def _spread_within(
 
 
 def headline(table: pd.DataFrame) -> dict[str, float]:
-    """What stands in metrics/eval.json, from the table of `statistics`: what there were data for."""
+    """What stands in metrics/eval.json, of the table of `statistics`: what there were data for."""
     rows: Any = table.set_index("statistic").round(4).to_dict("index")
     found = {
         name: rows[name]["value"] for name in ("accuracy", "accuracy_clear", "spearman", "mae")
