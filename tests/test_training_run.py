@@ -59,7 +59,7 @@ def test_members_differ_by_their_seeds_alone(
     for state in trained.states:
         torch.testing.assert_close(state["mean"], rows.mean(0), atol=1e-4, rtol=0)
     initial = new_readout(token_damage, backbone.sizes, stream_seed(5, "member", 1))
-    moved = {n: float((second[n] - t).abs().max()) for n, t in initial.named_parameters()}
+    moved = {n: float((second[n] - t.detach()).abs().max()) for n, t in initial.named_parameters()}
     apart = {n: float((second[n] - first[n]).abs().max()) for n in moved}
     assert max(moved.values()) < 0.1 < max(apart.values())
     assert trained.first.curve[-1]["step"] == 2 * 3  # five sampled and two further prompts, by two

@@ -19,7 +19,7 @@ from goldrm.training_set import training_set, validation_set
 COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
 # A group's gold rewards differ, but where a text repeats another or its last number.
 TEXTS = [
-    ["1", "2", "1", "3"],
+    ["1", "2", "1", "90"],
     ["5", "5", "5"],
     ["4 5 6", "4 5", "7 7"],
     ["9"],
@@ -79,21 +79,24 @@ def texts_of(completions: pd.DataFrame) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, [["1", "2", "3"], ["5"], ["4 5 6", "4 5", "7 7"], ["9"], ["8 8", "8", "9"], TEXTS[5]]),
+        (
+            {},
+            [["1", "2", "90"], ["5"], ["4 5 6", "4 5", "7 7"], ["9"], ["8 8", "8", "9"], TEXTS[5]],
+        ),
         (
             {"completions_per_prompt": 2},
             [["1", "2"], ["5"], ["4 5 6", "4 5"], ["9"], ["8 8", "8"], TEXTS[5]],
         ),
         (
             {"ties": False},
-            [["1", "2", "3"], ["4 5 6", "4 5", "7 7"], ["8 8", "8", "9"], TEXTS[5]],
+            [["1", "2", "90"], ["4 5 6", "4 5", "7 7"], ["8 8", "8", "9"], TEXTS[5]],
         ),
         (
             {"ties": False, "completions_per_prompt": 2},  # 8 8 and 8 are one series, padded
             [["1", "2"], ["4 5 6", "4 5"], TEXTS[5]],
         ),
-        ({"num_pairs": 3}, [["1", "2", "3"]]),
-        ({"num_pairs": 4}, [["1", "2", "3"], ["5"], ["4 5 6", "4 5", "7 7"]]),
+        ({"num_pairs": 3}, [["1", "2", "90"]]),
+        ({"num_pairs": 4}, [["1", "2", "90"], ["5"], ["4 5 6", "4 5", "7 7"]]),
         ({"num_pairs": 1, "ties": False, "completions_per_prompt": 2}, [["1", "2"]]),
         (
             {"num_pairs": 2, "ties": False, "completions_per_prompt": 2},

@@ -231,4 +231,4 @@ class Outcome:
 
     def accuracy(self) -> float:
         """Share of the pairs ranked right; 0.5 where there are none."""
-        return float(self.correct / self.pairs) if self.pairs else 0.5
+        return float(self.correct) / self.pairs if self.pairs else 0.5
