@@ -1,15 +1,17 @@
 """What many tests share: the notebook's dictionary and task, and small models."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from notebook_reference import NotebookLM
+from torch import Tensor
 
 from goldrm import dictionary as dictionary_module
 from goldrm.backbone import Backbone, BackboneSizes
-from goldrm.config import GoldRewardParams, Params, TaskParams, load_params
+from goldrm.config import GoldRewardParams, Params, RewardModelParams, TaskParams, load_params
 from goldrm.dictionary import Dictionary
 from goldrm.preferences import Labeller
 
@@ -48,8 +50,7 @@ def labeller(
     return Labeller(dictionary, task, gold_reward_params)
 
 
-@pytest.fixture(scope="session")
-def small_sizes(dictionary: Dictionary) -> BackboneSizes:
+def sizes_for(dictionary: Dictionary) -> BackboneSizes:
     """The notebook's context and vocabulary, but narrow and shallow."""
     return BackboneSizes(
         num_tokens=len(dictionary),
@@ -61,6 +62,24 @@ def small_sizes(dictionary: Dictionary) -> BackboneSizes:
         padding_int=dictionary.pad_id,
         eos_int=dictionary.eos_id,
     )
+
+
+@pytest.fixture(scope="session")
+def small_sizes(dictionary: Dictionary) -> BackboneSizes:
+    return sizes_for(dictionary)
+
+
+@pytest.fixture(scope="session")
+def token_damage(params: Params) -> RewardModelParams:
+    """A readout of every token that fits the small sizes."""
+    changes = {"readout": "token_damage", "layers": [0, 2], "hidden_size": 16, "channels": 5}
+    return params.reward_model.model_copy(update={**changes, "members": 2, "dropout": 0.0})
+
+
+@pytest.fixture(scope="session")
+def last_token(params: Params) -> RewardModelParams:
+    """The notebook's readout."""
+    return params.baseline.reward_model
 
 
 @pytest.fixture
@@ -76,3 +95,20 @@ def backbone(small_sizes: BackboneSizes, reference_lm: NotebookLM) -> Backbone:
     backbone = Backbone(small_sizes)
     backbone.load_state_dict(reference_lm.state_dict())
     return backbone.frozen()
+
+
+@torch.no_grad()
+def layer_states(lm: NotebookLM, token_ids: Tensor, layers: Sequence[int]) -> Tensor:
+    """States after some of the notebook's blocks, side by side; 0: what the first block reads."""
+    states: list[Tensor] = []
+    hooks = [
+        lm.transformer_blocks[0].register_forward_pre_hook(lambda _, args: states.append(args[0]))
+    ]
+    hooks += [
+        block.register_forward_hook(lambda _, args, output: states.append(output))
+        for block in lm.transformer_blocks
+    ]
+    lm.hidden_states(token_ids)
+    for hook in hooks:
+        hook.remove()
+    return torch.cat([states[layer] for layer in layers], dim=-1)

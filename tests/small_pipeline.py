@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 import yaml
+from conftest import ROOT, sizes_for
 
 from goldrm import dictionary
-from goldrm.backbone import Backbone, BackboneSizes
+from goldrm.backbone import Backbone
 from goldrm.checkpoint import write_tensors
 from goldrm.random_streams import random_stream
-
-ROOT = Path(__file__).parent.parent
 
 SMALL: dict[str, Any] = {
     "runtime": {"threads": 1},
@@ -36,7 +35,6 @@ SMALL: dict[str, Any] = {
         "edits": {"more_prompts": 10},
     },
     "baseline": {
-        "reward_model": {"layers": [2]},
         "train": {"num_pairs": 50, "epochs": 4, "batch_size": 20, "checkpoint_epochs": 2},
     },
     "evaluate": {
@@ -135,16 +133,7 @@ def _copy_project(folder: Path) -> None:
 def write_small_sft(path: Path) -> None:
     """A language model with random weights, which writes random tokens."""
     tokens = dictionary.load(ROOT / "data/source/dictionary.json", max_value=100)
-    sizes = BackboneSizes(
-        num_tokens=len(tokens),
-        d=16,
-        num_heads=2,
-        context_length=40,
-        dropout=0.1,
-        num_layers=2,
-        padding_int=tokens.pad_id,
-        eos_int=tokens.eos_id,
-    )
+    sizes = sizes_for(tokens)
     with random_stream(0, "small sft"):
         model = Backbone(sizes)
     half = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}

@@ -1,9 +1,11 @@
 """The backbone is the notebook's model; its cache changes the speed and nothing else."""
 
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
+from conftest import layer_states
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
@@ -68,7 +70,7 @@ def test_full_size_has_the_notebooks_parameters():
 @torch.no_grad()
 def test_cached_hidden_states_are_the_full_ones_at_every_step(backbone: Backbone):
     token_ids = some_ids(4, 40)
-    cache = KeyValueCache.allocate(backbone.sizes, 4, 40, like=backbone.token_prediction.weight)
+    cache = cache_for(backbone, 4)
     full = backbone.hidden_states(token_ids)
     prefilled = backbone.hidden_states(token_ids[:, :21], cache)
     torch.testing.assert_close(prefilled, full[:, :21], atol=1e-5, rtol=0)
@@ -77,10 +79,98 @@ def test_cached_hidden_states_are_the_full_ones_at_every_step(backbone: Backbone
         torch.testing.assert_close(step[:, 0], full[:, position], atol=1e-5, rtol=0)
 
 
+def cache_for(model: Backbone, batch: int, positions: int = 40) -> KeyValueCache:
+    return KeyValueCache.allocate(model.sizes, batch, positions, like=model.token_prediction.weight)
+
+
+@pytest.mark.parametrize("layers", [[0], [1], [2], [0, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@torch.no_grad()
+def test_states_of_any_layers_of_all_positions_or_the_last(
+    small_sizes: BackboneSizes, reference_lm: NotebookLM, layers: list[int], mode: str
+):
+    """With a cache or without; the keys of positions that aren't asked for are in it too."""
+    model = Backbone(replace(small_sizes, dropout=0.0)).train(mode == "train")
+    model.load_state_dict(reference_lm.state_dict())
+    token_ids = some_ids(4, 21)
+    expected = layer_states(reference_lm, token_ids, layers)
+    close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
+    close(model.hidden_states(token_ids, layers=layers), expected)
+    close(model.hidden_states(token_ids, last_only=True, layers=layers), expected[:, -1:])
+    cache = cache_for(model, 4)
+    for first, end in [(0, 9), (9, 10), (10, 18), (18, 21)]:
+        part = token_ids[:, first:end]
+        found = model.hidden_states(part, cache, last_only=True, layers=layers)
+        close(found, expected[:, end - 1 : end])
+
+
+def test_blocks_after_the_deepest_layer_are_not_computed(backbone: Backbone):
+    backbone.transformer_blocks[1].register_forward_hook(lambda *_: pytest.fail("computed"))
+    backbone.hidden_states(some_ids(2, 5), layers=[0, 1])
+
+
+@torch.no_grad()
+def test_repeated_cache_continues_rows_apart_from_each_other(backbone: Backbone):
+    """And from the cache that it was copied of."""
+    token_ids, more = some_ids(3, 12), some_ids(5, 4, seed=1)
+    cache = cache_for(backbone, 3, positions=13)
+    backbone.hidden_states(token_ids, cache)
+    rows = torch.tensor([2, 0, 2, 2, 1])
+    copies = cache.repeated(rows, 16)
+    assert copies.length == cache.length == 12
+    after = backbone.hidden_states(more, copies)
+    whole = backbone.hidden_states(torch.cat((token_ids[rows], more), dim=1))
+    torch.testing.assert_close(after, whole[:, 12:], atol=1e-5, rtol=0)
+    after = backbone.hidden_states(more[:3, :1], cache)
+    whole = backbone.hidden_states(torch.cat((token_ids, more[:3, :1]), dim=1))
+    torch.testing.assert_close(after, whole[:, 12:], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_rows_of_a_cache_begin_with_a_prefix_and_are_written_in_it(backbone: Backbone):
+    """Rows 0 and 1 begin with seven tokens of the prefix, rows 2 to 4 with three; ten in all."""
+    prefix_ids, more = some_ids(1, 8), some_ids(5, 11, seed=1)
+    prefix, cache = cache_for(backbone, 1, positions=8), cache_for(backbone, 5)
+    backbone.hidden_states(prefix_ids, prefix)
+    token_ids = more.clone()
+    for first, end, length in [(0, 2, 7), (2, 5, 3)]:
+        token_ids[first:end, :length] = prefix_ids[0, :length]
+        rows = cache.rows(first, end)
+        rows.begin_with(prefix, length)
+        backbone.hidden_states(token_ids[first:end, length:10], rows)
+        assert (rows.length, cache.length) == (10, 0)
+    cache.advance(10)
+    after = backbone.hidden_states(token_ids[:, 10:], cache)
+    whole = backbone.hidden_states(token_ids)
+    torch.testing.assert_close(after, whole[:, 10:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[20, 7, 7, 3, 3, 3, 1], [3, 20, 3, 19], [20, 20], [1]], ids=str
+)
+@pytest.mark.parametrize("layers", [None, [0, 2]], ids=str)
+@torch.no_grad()
+def test_reading_is_a_plain_right_aligned_forward(
+    backbone: Backbone, reference_lm: NotebookLM, lengths: list[int], layers: list[int] | None
+):
+    """And decoding goes on from it as if the padding had been read with each sequence."""
+    sequences = [row[:n].tolist() for n, row in zip(lengths, some_ids(7, 20), strict=False)]
+    aligned = right_aligned(sequences, 20, NOTEBOOK.padding_int)
+    cache = cache_for(backbone, len(lengths), positions=22)
+    found = backbone.read(sequences, cache, 20, layers)
+    expected = layer_states(reference_lm, aligned, layers or [2])[:, -1]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert cache.length == 20
+    more = some_ids(len(lengths), 2, seed=1)
+    after = backbone.hidden_states(more, cache, layers=layers)
+    expected = layer_states(reference_lm, torch.cat((aligned, more), dim=1), layers or [2])
+    torch.testing.assert_close(after, expected[:, 20:], atol=1e-5, rtol=0)
+
+
 @torch.no_grad()
 def test_cache_serves_the_kept_rows_only(backbone: Backbone):
     token_ids = some_ids(5, 40)
-    cache = KeyValueCache.allocate(backbone.sizes, 5, 40, like=backbone.token_prediction.weight)
+    cache = cache_for(backbone, 5)
     full = backbone.hidden_states(token_ids)
     backbone.hidden_states(token_ids[:, :10], cache)
     left = torch.arange(5)
@@ -98,7 +188,7 @@ def test_cached_decoding_in_training_mode_without_dropout_is_the_full_one(
     model = Backbone(replace(small_sizes, dropout=0.0)).train()
     model.load_state_dict(backbone.state_dict())
     token_ids = some_ids(3, 12)
-    cache = KeyValueCache.allocate(model.sizes, 3, 12, like=model.token_prediction.weight)
+    cache = cache_for(model, 3, positions=12)
     steps = [model.hidden_states(token_ids[:, :9], cache)]
     steps += [model.hidden_states(token_ids[:, i : i + 1], cache) for i in range(9, 12)]
     full = backbone.hidden_states(token_ids)

@@ -16,13 +16,13 @@ from notebook_reference import NotebookLM, NotebookRM, load_rm_checkpoint
 from typer.testing import CliRunner
 
 from goldrm import environment
-from goldrm.backbone import BackboneSizes
+from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.backbone_files import save_backbone
 from goldrm.cli import app
-from goldrm.config import Params
+from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
-from goldrm.reward_model import new_readout
-from goldrm.scoring import save_readout
+from goldrm.reward_model import LastTokenReadout, new_readout
+from goldrm.scoring import RewardModel, save_reward_model
 
 PROMPT = "generate an arithmetic series with 5 terms starting with value 3 and common difference 4"
 PAIRS = [
@@ -52,25 +52,46 @@ def process_settings() -> Iterator[None]:
     torch.use_deterministic_algorithms(deterministic)
 
 
-@pytest.fixture
-def reference_rm(params: Params, reference_lm: NotebookLM) -> NotebookRM:
-    """The notebook's reward model with the weights that the project's has."""
-    rm = NotebookRM(reference_lm).eval()
-    readout = new_readout(params.reward_model, 24, seed=3)
+def notebooks(
+    lm: NotebookLM, params: RewardModelParams, sizes: BackboneSizes, seed: int
+) -> NotebookRM:
+    """The notebook's reward model with the weights that a readout of that seed has."""
+    rm = NotebookRM(lm).eval()
+    readout = new_readout(params, sizes, seed)
+    assert isinstance(readout, LastTokenReadout)
     rm.reward_prediction.load_state_dict(readout.reward_prediction.state_dict())
     return rm
+
+
+@pytest.fixture
+def reference_rm(
+    last_token: RewardModelParams, small_sizes: BackboneSizes, reference_lm: NotebookLM
+) -> NotebookRM:
+    """The notebook's reward model with the weights that the project's has."""
+    return notebooks(reference_lm, last_token, small_sizes, seed=3)
+
+
+def save_members(
+    folder: Path, params: RewardModelParams, sizes: BackboneSizes, seeds: list[int]
+) -> None:
+    states = [new_readout(params, sizes, seed).state_dict() for seed in seeds]
+    of_all = params.model_copy(update={"members": len(seeds)})
+    save_reward_model(folder, states, of_all, "ab" * 32, BEST)
 
 
 @pytest.fixture
 def project(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    params: Params,
+    last_token: RewardModelParams,
     dictionary: Dictionary,
     small_sizes: BackboneSizes,
     reference_lm: NotebookLM,
 ) -> Path:
-    """A project after `dvc repro`, with a small model, in its root folder."""
+    """A project after `dvc repro`, with small models, in its root folder.
+
+    Its reward model has the notebook's readout too.
+    """
     monkeypatch.chdir(tmp_path)
     one_thread = (ROOT / "params.yaml").read_text().replace("threads: 2", "threads: 1")
     (tmp_path / "params.yaml").write_text(one_thread)
@@ -79,14 +100,8 @@ def project(
     save_backbone(
         tmp_path / "data/sft", small_sizes, reference_lm.state_dict(), {"sha256": "ab" * 32}
     )
-    readout = new_readout(params.reward_model, small_sizes.d, seed=3)
-    save_readout(
-        tmp_path / "data/reward_model",
-        readout.state_dict(),
-        params.reward_model,
-        "ab" * 32,
-        BEST,
-    )
+    save_members(tmp_path / "data/reward_model", last_token, small_sizes, [3])
+    save_members(tmp_path / "data/baseline", last_token, small_sizes, [4])
     (tmp_path / "metrics/plots").mkdir(parents=True)
     for stage, values in METRICS.items():
         (tmp_path / f"metrics/{stage}.json").write_text(json.dumps(values))
@@ -150,6 +165,16 @@ def test_score_is_the_notebooks(reference_rm: NotebookRM, dictionary: Dictionary
     assert (result.exit_code, result.stderr) == (0, "")
     assert re.fullmatch(r"-?\d+\.\d{6}\n", result.stdout)
     expected = expected_rewards(reference_rm, dictionary, [f"{PROMPT} {completion}"])
+    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_score_is_that_of_all_members(
+    project: Path, token_damage: RewardModelParams, backbone: Backbone, dictionary: Dictionary
+):
+    save_members(project / "data/reward_model", token_damage, backbone.sizes, [3, 4])
+    members = [new_readout(token_damage, backbone.sizes, seed) for seed in (3, 4)]
+    expected = RewardModel(backbone, members, token_damage, dictionary).score([PROMPT], ["3 7"])
+    result = invoke("score", PROMPT, "3 7")
     assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
 
 
@@ -257,15 +282,27 @@ def test_reward_model_of_another_language_model_is_refused(project: Path):
     assert "another language model" in sentence_of("score", PROMPT, "7")
 
 
+@pytest.mark.parametrize(("options", "seed", "rate"), [([], 3, 2e-3), (["--baseline"], 4, 3e-4)])
 def test_export_is_loaded_by_the_notebook(
-    project: Path, reference_rm: NotebookRM, dictionary: Dictionary, small_sizes: BackboneSizes
+    project: Path,
+    reference_lm: NotebookLM,
+    last_token: RewardModelParams,
+    dictionary: Dictionary,
+    small_sizes: BackboneSizes,
+    options: list[str],
+    seed: int,
+    rate: float,
 ):
-    result = invoke("export", "course", project / "course/step3.pkl")
+    """The reward model or the baseline, each with its own recipe's learning rate."""
+    reference_rm = notebooks(reference_lm, last_token, small_sizes, seed)
+    result = invoke("export", "course", project / "course/step3.pkl", *options)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "course/step3.pkl" in result.stderr
     torch.manual_seed(99)  # other weights, to be overwritten
     fresh = NotebookLM(**reference_rm.SFT_LM.net_parameters)
     loaded = load_rm_checkpoint(project / "course/step3.pkl", fresh).eval()
+    saved = torch.load(project / "course/step3.pkl", weights_only=True)
+    assert saved["optimizer"]["param_groups"][0]["initial_lr"] == rate
     texts = [f"{prompt} {chosen}" for prompt, chosen, _ in PAIRS]
     assert expected_rewards(loaded, dictionary, texts) == pytest.approx(
         expected_rewards(reference_rm, dictionary, texts), abs=1e-5
@@ -276,6 +313,26 @@ def test_export_says_which_epoch_was_kept(project: Path):
     invoke("export", "course", "step3.pkl")
     saved = torch.load(project / "step3.pkl", weights_only=True)
     assert (saved["epoch"], saved["loss"]) == (3, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("readout", "found"),
+    [("token_damage", "2 token_damage readouts"), ("last_token", "2 last_token readouts")],
+)
+def test_what_the_course_cannot_hold_is_not_exported(
+    project: Path,
+    token_damage: RewardModelParams,
+    small_sizes: BackboneSizes,
+    readout: str,
+    found: str,
+):
+    params = token_damage.model_copy(update={"readout": readout})
+    save_members(project / "data/reward_model", params, small_sizes, [3, 4])
+    sentence = sentence_of("export", "course", "step3.pkl")
+    assert f"data/reward_model holds {found}" in sentence
+    assert "--baseline" in sentence
+    assert not (project / "step3.pkl").exists()
+    assert invoke("export", "course", "step3.pkl", "--baseline").exit_code == 0
 
 
 def test_export_to_a_bad_place_is_named(project: Path):
@@ -299,7 +356,7 @@ def test_check_is_quiet_when_all_is_well():
 def test_check_names_the_parameter(project: Path):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("batch_size: 100", "batch_size: 0"))
-    assert "train.batch_size is 0" in sentence_of("check")
+    assert "baseline.train.batch_size is 0" in sentence_of("check")
 
 
 def test_check_says_what_was_made_elsewhere(project: Path):

@@ -28,7 +28,7 @@ def load_changed(folder: Path, old: str, new: str) -> Params:
 def value_line(section: str, name: str) -> str:
     """The committed line of a parameter, up to and including its value."""
     block = COMMITTED[re.search(rf"^{section}:", COMMITTED, re.MULTILINE).start() :]
-    return re.search(rf"^  {name}: (\{{.*?\}}|\S+)", block, re.MULTILINE)[0]
+    return re.search(rf"^  {name}: (\{{.*?\}}|\[.*?\]|\S+)", block, re.MULTILINE)[0]
 
 
 def load_with(folder: Path, parameter: str, value: str) -> Params:
@@ -50,9 +50,21 @@ def test_committed_params_load(params: Params):
     assert (params.task.difference.min, params.task.difference.max) == (1, 9)
     assert (params.task.terms.min, params.task.terms.max) == (5, 14)
     assert (params.gold_reward.min, params.gold_reward.max, params.gold_reward.beta) == (1, 7, 0.1)
-    assert params.train.learning_rate == 3e-4
-    assert (params.train.mse_weight, params.train.rank_weight) == (1.0, 0.1)
-    assert (params.train.warmup_steps, params.train.batch_size) == (500, 100)
+    assert not any(params.task.holdout.model_dump().values())
+
+
+def test_baseline_is_the_notebook(params: Params):
+    train = params.baseline.train
+    assert (params.baseline.reward_model.readout, params.baseline.reward_model.members) == (
+        "last_token",
+        1,
+    )
+    assert (train.num_pairs, train.completions_per_prompt, train.ties) == (500, 2, False)
+    assert train.edits.of_exact + train.edits.of_sampled + train.edits.more_prompts == 0
+    assert (train.epochs, train.batch_size, train.stop_loss) == (1001, 100, 0.01)
+    assert (train.learning_rate, train.warmup_steps, train.schedule) == (3e-4, 500, "constant")
+    assert (train.mse_weight, train.rank_weight, train.margin) == (1.0, 0.1, False)
+    assert (train.center_weight, train.patience) == (0.0, None)
 
 
 def test_upstream_has_the_notebooks_sizes():
@@ -64,7 +76,7 @@ def test_upstream_has_the_notebooks_sizes():
 @pytest.mark.parametrize("file", ["params.yaml", "upstream/params.yaml"])
 def test_every_value_has_a_comment(file: str):
     lines = (ROOT / file).read_text().splitlines()
-    leaves = [line for line in lines if re.match(r"\s*\w+:\s+[^#\s]", line)]
+    leaves = [line for line in lines if re.match(r"\s*(- )?\w+:\s+[^#\s]", line)]
     assert len(leaves) > 10
     assert [line for line in leaves if not re.search(r"\s# ?\S", line)] == []
 
@@ -86,6 +98,10 @@ def test_params_are_frozen(params: Params):
         ("runtime.threads", "two"),
         ("task.start", "5"),
         ("task.terms", "[5, 14]"),
+        ("task.holdout", "{template: 1, difference: [], terms: []}"),
+        ("task.holdout", "{template: ['1'], difference: [], terms: []}"),
+        ("reward_model.layers", "6"),
+        ("reward_model.layers", "[0, 3.5]"),
         ("sampling.dropout", "1"),
         ("sampling.dropout", "'yes'"),
         ("train.epochs", "250.0"),
@@ -105,8 +121,27 @@ def test_params_are_frozen(params: Params):
         ("sft.evaluation_prompts", "0"),
         ("pairs.num_pairs", "0"),
         ("gold_reward.beta", "0"),
+        ("runtime.processes", "0"),
         ("reward_model.readout", "first_token"),
+        ("reward_model.layers", "[]"),
+        ("reward_model.layers", "[-1, 3]"),
+        ("reward_model.hidden_size", "0"),
+        ("reward_model.channels", "0"),
+        ("reward_model.dropout", "1.0"),
+        ("reward_model.members", "0"),
+        ("reward_model.combine", "median"),
+        ("reward_model.uncertainty_weight", "-1.0"),
         ("train.num_pairs", "0"),
+        ("train.completions_per_prompt", "1"),
+        ("train.ties", "0"),
+        ("train.schedule", "linear"),
+        ("train.margin", "1.0"),
+        ("train.center_weight", "-0.01"),
+        ("train.patience", "0"),
+        ("evaluate.best_of_n", "{prompts: 60, completions: 1}"),
+        ("evaluate.best_of_n", "{prompts: 0, completions: 64}"),
+        ("evaluate.probed_prompts", "0"),
+        ("evaluate.search_rounds", "-1"),
         ("train.epochs", "0"),
         ("train.batch_size", "0"),
         ("train.learning_rate", "0"),
@@ -167,6 +202,8 @@ def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
         ("task.start", "{min: 0, max: 101}", ["max", "101", "max_value", "100"]),
         ("task.difference", "{min: 0, max: 9}", ["difference.min"]),
         ("task.terms", "{min: 0, max: 9}", ["terms.min"]),
+        ("reward_model.layers", "[3, 0]", ["ascend", "[3, 0]"]),
+        ("reward_model.layers", "[0, 3, 3]", ["ascend", "[0, 3, 3]"]),
         ("gold_reward.min", "7.0", ["min", "7.0", "max"]),
         ("gold_reward.max", "0.5", ["max", "0.5", "min"]),
         ("train.learning_rate", "-0.25", ["train.learning_rate", "-0.25", "greater than 0"]),
@@ -194,6 +231,37 @@ def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, mi
         load_changed(tmp_path, line, line.replace(name, misspelt))
     assert f"{section}.{misspelt} is not a parameter (did you mean {name}?)" in str(error.value)
     assert f"{parameter} is missing" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("    of_exact: 3 ", "    of_exakt: 3 ", "train.edits.of_exakt .*mean of_exact"),
+        (
+            "    kinds: [one_off, ",
+            "    kinds: [one_on, ",
+            r"train\.edits\.kinds\.0 is 'one_on'.*one_off",
+        ),
+        (
+            "  holdout: {template: []",
+            "  holdout: {templates: []",
+            "task.holdout.templates .*mean template",
+        ),
+    ],
+)
+def test_nested_parameter_is_named_with_its_sections(
+    tmp_path: Path, old: str, new: str, sentence: str
+):
+    with pytest.raises(GoldrmError, match=sentence):
+        load_changed(tmp_path, old, new)
+
+
+def test_parameter_of_a_list_gets_a_suggestion(tmp_path: Path):
+    text = (ROOT / "upstream/params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("counted_weight:", "counted_weigth:", 1))
+    sentence = r"train\.phases\.0\.counted_weigth is not a parameter \(did you mean counted_weight"
+    with pytest.raises(GoldrmError, match=sentence):
+        load_upstream_params(tmp_path / "params.yaml")
 
 
 def test_unlike_parameter_gets_the_list(tmp_path: Path):
@@ -238,6 +306,10 @@ def test_whole_number_is_a_float_too(tmp_path: Path):
         ("sft.source", "../course/SFT_LM model.pkl"),
         ("sft.sha256", "0123456789abcdef" * 4),
         ("train.num_pairs", "500"),
+        ("train.patience", "3"),
+        ("train.completions_per_prompt", "2"),
+        ("reward_model.layers", "[0, 6]"),
+        ("reward_model.layers", "[5]"),
         ("pairs.source", "data/source/pairs/train.pt"),
     ],
 )

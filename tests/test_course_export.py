@@ -17,7 +17,7 @@ from notebook_reference import (
 )
 
 from goldrm.backbone import Backbone, BackboneSizes
-from goldrm.config import Params, TrainParams
+from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.course_export import write_reward_model
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
@@ -31,14 +31,12 @@ PROMPT = "generate an arithmetic series with 5 terms starting with value 2 and c
 @pytest.fixture(scope="module")
 def train(params: Params) -> TrainParams:
     """The notebook's recipe."""
-    return params.train.model_copy(
-        update={"learning_rate": 3e-4, "warmup_steps": 500, "weight_decay": 0.01}
-    )
+    return params.baseline.train
 
 
 @pytest.fixture
-def readout(params: Params) -> LastTokenReadout:
-    return new_readout(params.reward_model, 24, seed=0)
+def readout(last_token: RewardModelParams, small_sizes: BackboneSizes) -> LastTokenReadout:
+    return new_readout(last_token, small_sizes, seed=0)
 
 
 @pytest.fixture
@@ -65,12 +63,14 @@ def test_notebook_loads_it_and_predicts_the_same_rewards(
     backbone: Backbone,
     readout: LastTokenReadout,
     dictionary: Dictionary,
+    last_token: RewardModelParams,
     other_lm: NotebookLM,
 ):
     completions = ["2 4 6 8 10", "2 4 6 8 16", "2", "2 4 6 8 10 <EOS>", " ".join(["7"] * 25)]
     texts = [f"{PROMPT} {completion}" for completion in completions]
     sequences = [torch.tensor(dictionary.encode(text)) for text in texts]
-    rewards = RewardModel(backbone, readout, dictionary).score([PROMPT] * 5, completions)
+    reward_model = RewardModel(backbone, [readout], last_token, dictionary)
+    rewards = reward_model.score([PROMPT] * 5, completions)
     loaded = load_rm_checkpoint(path, other_lm).eval()
     with torch.no_grad():
         assert loaded.predict(sequences).tolist() == pytest.approx(rewards, abs=1e-5)

@@ -1,135 +1,180 @@
-"""Features are the hidden states of the right texts in the right rows, each computed once."""
+"""Hidden states of the right texts in the right rows, each computed once, and their batches."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
-from torch import Tensor, nn
+from torch import Tensor
 
 from goldrm import features
 from goldrm.backbone import Backbone
+from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
-from goldrm.features import pair_features
+from goldrm.errors import GoldrmError
+from goldrm.features import (
+    LabelledCompletions,
+    labelled_completions,
+    read_completions,
+    write_states,
+)
+from goldrm.hidden_states import completion_hidden_states
+
+FIRST, SECOND = "make a series of terms", "Let 5 be the number"
 
 
 @pytest.fixture
-def pairs() -> pd.DataFrame:
-    """Four pairs with five distinct texts: completions of two prompts, some of them shared."""
-    first, second = "make a series of terms", "Let 5 be the number"
-    return pd.DataFrame(
-        {
-            "prompt": [first, second, first, first],
-            "chosen": ["2 4 6", "2 4 6", "2 4 6", "2 4"],
-            "rejected": ["2 4", "9", "2 5 8", "2 5 8"],
-            "chosen_gold_reward": [7.0, 6.5, 7.0, 5.0],
-            "rejected_gold_reward": [5.0, 1.25, 3.5, 3.5],
-        }
-    )
-
-
-@torch.no_grad()
-def notebooks(lm: NotebookLM, dictionary: Dictionary, pairs: pd.DataFrame) -> Tensor:
-    """The hidden states (pairs, 2, d), every text computed on its own."""
-
-    def hidden(text: str) -> Tensor:
-        token_ids = torch.tensor(dictionary.encode(text))
-        return lm.hidden_states(NotebookRM(lm).right_align([token_ids]))[0, -1]
-
+def completions() -> pd.DataFrame:
+    """Groups of two, one and two completions, in an order that isn't the index's."""
     rows = [
-        [hidden(f"{row['prompt']} {row[side]}") for side in ("chosen", "rejected")]
-        for row in pairs.to_dict("records")
+        (0, FIRST, "2 4 6", 7.0),
+        (0, FIRST, "2 4", 5.0),
+        (4, SECOND, "9", 1.25),
+        (2, FIRST, "2 5 8 11", 3.5),
+        (2, FIRST, "2", 2.0),
     ]
-    return torch.stack([torch.stack(row) for row in rows])
+    columns = ["group", "prompt", "completion", "gold_reward"]
+    return pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2])
 
 
-def count_sequences(backbone: Backbone) -> list[int]:
-    """The number of sequences in each of the backbone's calls from now on."""
-    counts: list[int] = []
+@pytest.fixture
+def reading(
+    backbone: Backbone, dictionary: Dictionary, token_damage: RewardModelParams
+) -> Callable[[str, str, str], Tensor]:
+    """Reads one completion by itself: readout, prompt, completion → rows."""
 
-    def count(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        counts.append(len(args[0]))
+    def rows(readout: str, prompt: str, completion: str) -> Tensor:
+        params = token_damage.model_copy(update={"readout": readout})
+        return read_completions(backbone, dictionary, params, [prompt], [completion]).rows
 
-    backbone.transformer_blocks[0].register_forward_pre_hook(count)
-    return counts
+    return rows
 
 
-@pytest.mark.parametrize("chunk", [512, 5, 2, 1])
-def test_rows_are_the_pairs_and_columns_chosen_and_rejected(
+@pytest.mark.parametrize("completion", ["2 4 6", ""])
+def test_last_token_reads_what_the_notebook_reads(
+    reading, reference_lm: NotebookLM, dictionary: Dictionary, completion: str
+):
+    ids = torch.tensor(dictionary.encode(f"{FIRST} {completion}"))
+    with torch.no_grad():
+        expected = reference_lm.hidden_states(NotebookRM(reference_lm).right_align([ids]))[:, -1]
+    found = reading("last_token", FIRST, completion)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_token_damage_reads_the_completions_tokens_and_the_one_before(
+    reading, backbone: Backbone, dictionary: Dictionary
+):
+    ids = [dictionary.encode(text) for text in (FIRST, "2 4 6")]
+    (expected,) = completion_hidden_states(backbone, ids[:1], ids[1:], [0, 2])
+    found = reading("token_damage", FIRST, "2 4 6")
+    assert found.shape == (4, 48)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_unknown_word_is_refused(reading):
+    with pytest.raises(GoldrmError, match="'eleven'"):
+        reading("token_damage", FIRST, "2 eleven")
+
+
+@pytest.mark.parametrize("chunk", [1024, 2, 1])
+@pytest.mark.parametrize(
+    ("readout", "lengths", "dtype"),
+    [("last_token", [1] * 5, torch.float32), ("token_damage", [4, 3, 2, 5, 2], torch.float16)],
+)
+def test_completions_are_labelled_in_the_tables_order(
     backbone: Backbone,
-    reference_lm: NotebookLM,
     dictionary: Dictionary,
-    pairs: pd.DataFrame,
+    token_damage: RewardModelParams,
+    completions: pd.DataFrame,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    reading,
     chunk: int,
+    readout: str,
+    lengths: list[int],
+    dtype: torch.dtype,
 ):
     monkeypatch.setattr(features, "CHUNK", chunk)
-    found = pair_features(backbone, dictionary, pairs, tmp_path)
-    expected = notebooks(reference_lm, dictionary, pairs)
-    torch.testing.assert_close(found.hidden, expected, atol=1e-5, rtol=0)
-    assert len(found) == 4
-    assert found.gold_rewards.dtype == found.hidden.dtype == torch.float32
-    assert found.gold_rewards.tolist() == [[7.0, 5.0], [6.5, 1.25], [7.0, 3.5], [5.0, 3.5]]
+    params = token_damage.model_copy(update={"readout": readout})
+    write_states(backbone, dictionary, params, completions, tmp_path)
+    found = labelled_completions(completions, tmp_path)
+    texts = completions[["prompt", "completion"]].to_numpy()
+    expected = torch.cat([reading(readout, *text) for text in texts])
+    assert found.rows.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-3
+    torch.testing.assert_close(found.rows.float(), expected, atol=tolerance, rtol=tolerance)
+    assert found.ends.tolist() == np.cumsum(lengths).tolist()
+    assert found.gold_rewards.dtype == torch.float32
+    assert found.gold_rewards.tolist() == [7.0, 5.0, 1.25, 3.5, 2.0]
+    assert (found.groups.tolist(), len(found)) == ([2, 3, 5], 3)
+
+    states, gold_rewards, group = found.batch(torch.tensor([2, 0]))
+    last, first = found.rows[sum(lengths[:3]) :], found.rows[: sum(lengths[:2])]
+    assert torch.equal(states.rows, torch.cat((last, first)).float())
+    assert states.lengths.tolist() == lengths[3:] + lengths[:2]
+    assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
+    assert group.tolist() == [0, 0, 1, 1]
 
 
-def test_rows_follow_the_order_of_the_table_not_its_index(
+@given(st.data())
+def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
+    lengths = data.draw(st.lists(st.lists(st.integers(1, 4), min_size=1), min_size=1))
+    chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1))
+    sizes = torch.tensor([len(group) for group in lengths])
+    all_lengths = torch.tensor([length for group in lengths for length in group])
+    rows, gold = torch.arange(float(all_lengths.sum())), torch.arange(float(len(all_lengths)))
+    whole = LabelledCompletions(rows[:, None], all_lengths.cumsum(0), gold, sizes.cumsum(0))
+    states, gold_rewards, group = whole.batch(torch.tensor(chosen))
+    by_completion = rows.split(all_lengths.tolist())
+    expected: list[tuple[float, int, list[float]]] = []
+    for number, one in enumerate(chosen):
+        for completion in range(int(sizes[:one].sum()), int(sizes[: one + 1].sum())):
+            expected.append((float(completion), number, by_completion[completion].tolist()))
+    found_rows = states.rows[:, 0].split(states.lengths.tolist())
+    found = zip(gold_rewards.tolist(), group.tolist(), found_rows, strict=True)
+    assert [(gold, number, rows.tolist()) for gold, number, rows in found] == expected
+
+
+def test_rows_stay_in_the_file(
     backbone: Backbone,
-    reference_lm: NotebookLM,
     dictionary: Dictionary,
-    pairs: pd.DataFrame,
+    token_damage: RewardModelParams,
+    completions: pd.DataFrame,
     tmp_path: Path,
 ):
-    shuffled = pairs.iloc[[2, 0, 3, 1]]
-    found = pair_features(backbone, dictionary, shuffled, tmp_path)
-    expected = notebooks(reference_lm, dictionary, shuffled)
-    torch.testing.assert_close(found.hidden, expected, atol=1e-5, rtol=0)
-    assert found.gold_rewards[:, 1].tolist() == [3.5, 5.0, 3.5, 1.25]
-
-
-def test_distinct_texts_are_computed_once(
-    backbone: Backbone, dictionary: Dictionary, pairs: pd.DataFrame, tmp_path: Path
-):
-    counts = count_sequences(backbone)
-    pair_features(backbone, dictionary, pairs, tmp_path)
-    assert sum(counts) == 5
-
-
-def test_memory_is_bounded_by_the_chunk(
-    backbone: Backbone,
-    dictionary: Dictionary,
-    pairs: pd.DataFrame,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr(features, "CHUNK", 2)
-    counts = count_sequences(backbone)
-    pair_features(backbone, dictionary, pairs, tmp_path)
-    assert counts == [2, 2, 1]
+    """What is written there afterwards is seen, so it isn't a copy in memory."""
+    write_states(backbone, dictionary, token_damage, completions, tmp_path)
+    rows = labelled_completions(completions, tmp_path).rows
+    with (tmp_path / "rows.bin").open("r+b") as file:
+        assert file.seek(0, os.SEEK_END) == 16 * 48 * 2
+        file.seek(0)
+        file.write(np.full(48, 0.25, dtype=np.float16).tobytes())
+    assert rows[0].tolist() == [0.25] * 48
+    assert rows[1].tolist() != [0.25] * 48
 
 
 def test_killed_work_goes_on_from_its_chunks(
     backbone: Backbone,
     dictionary: Dictionary,
-    pairs: pd.DataFrame,
+    token_damage: RewardModelParams,
+    completions: pd.DataFrame,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(features, "CHUNK", 2)
-    whole = pair_features(backbone, dictionary, pairs, tmp_path)
+    write_states(backbone, dictionary, token_damage, completions, tmp_path)
     files = sorted(tmp_path.iterdir())
     content = [file.read_bytes() for file in files]
     assert len(files) == 3
     for file in files:
         os.utime(file, (0, 0))
     files[1].unlink()
-    counts = count_sequences(backbone)
-
-    resumed = pair_features(backbone, dictionary, pairs, tmp_path)
-
-    assert counts == [2]
-    assert torch.equal(resumed.hidden, whole.hidden)
+    write_states(backbone, dictionary, token_damage, completions, tmp_path)
     assert [file.read_bytes() for file in files] == content
     assert [file.stat().st_mtime_ns == 0 for file in files] == [True, False, True]

@@ -1,12 +1,20 @@
-"""A sequence's hidden state is the notebook's, at its real last token, whatever is beside it."""
+"""Hidden states are the notebook's, at the real tokens, whatever is beside them."""
+
+from itertools import product
 
 import pytest
 import torch
+from conftest import layer_states
 from notebook_reference import NotebookLM, NotebookRM
 from torch import Tensor
 
+from goldrm import hidden_states
 from goldrm.backbone import Backbone
-from goldrm.hidden_states import last_hidden_states
+from goldrm.hidden_states import (
+    completion_hidden_states,
+    last_hidden_states,
+    log_probabilities,
+)
 
 PAD, EOS = 127, 128
 
@@ -83,7 +91,84 @@ def test_dropout_is_off_whatever_mode_the_backbone_is_in(
     """LLaMA-Factory's issue 10779: dropout left on while pairs were scored."""
     hidden = last_hidden_states(backbone.train(), sequences)
     assert close(hidden, notebooks(reference_lm, sequences))
+    expected = completion_hidden_states(backbone, sequences, sequences[::-1], [0, 2])
+    again = completion_hidden_states(backbone.train(), sequences, sequences[::-1], [0, 2])
+    assert all(torch.equal(a, b) for a, b in zip(expected, again, strict=True))
 
 
 def test_hidden_states_carry_no_gradient(backbone: Backbone, sequences: list[list[int]]):
-    assert not last_hidden_states(backbone.requires_grad_(True), sequences).requires_grad
+    backbone.requires_grad_(True)
+    assert not last_hidden_states(backbone, sequences).requires_grad
+    assert not completion_hidden_states(backbone, sequences, sequences, [2])[0].requires_grad
+    assert not log_probabilities(backbone, sequences, sequences)[0].requires_grad
+
+
+# Of all tokens of a completion
+
+BOTH_LENGTHS = list(product([14, 20, 1, 33, 0], [0, 1, 5, 20, 21, 39, 45]))
+
+
+@pytest.fixture
+def texts() -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts and completions of every length; two completions of each length for a prompt.
+
+    Some end in PAD or EOS, and one prompt begins as another does.
+    """
+    generator = torch.Generator().manual_seed(9)
+    ids = torch.randint(129, (40,), generator=generator).tolist()
+    prompts = [ids[:length] for length, _ in BOTH_LENGTHS] * 2
+    completions = [
+        torch.randint(120, 129, (length,), generator=generator).tolist()
+        for _, length in BOTH_LENGTHS * 2
+    ]
+    return prompts, completions
+
+
+def in_context(prompt: list[int], completion: list[int]) -> tuple[Tensor, int]:
+    """[PAD …, prompt, completion] in one piece, and the position of the prompt's last token."""
+    completion = completion[-39:]
+    end = min(20, 40 - len(completion))
+    padded = [PAD] * 20 + prompt
+    return torch.tensor([padded[len(padded) - end :] + completion]), end - 1
+
+
+@pytest.mark.parametrize(("batch", "prompts_together"), [(64, 32), (3, 2)])
+@pytest.mark.parametrize("layers", [[2], [1], [0], [0, 2], [0, 1, 2]], ids=str)
+def test_states_of_completions_are_those_of_whole_sequences(
+    backbone: Backbone,
+    reference_lm: NotebookLM,
+    texts: tuple[list[list[int]], list[list[int]]],
+    monkeypatch: pytest.MonkeyPatch,
+    layers: list[int],
+    batch: int,
+    prompts_together: int,
+):
+    """The prompt ends at the context's middle, or earlier where the completion needs the room.
+
+    They don't depend on the company, on its order, nor on how many are read together.
+    """
+    monkeypatch.setattr(hidden_states, "BATCH", batch)
+    monkeypatch.setattr(hidden_states, "PROMPTS", prompts_together)
+    for prompts, completions in (texts, [each[::-1] for each in texts]):
+        found = completion_hidden_states(backbone, prompts, completions, layers)
+        for prompt, completion, states in zip(prompts, completions, found, strict=True):
+            token_ids, last_of_prompt = in_context(prompt, completion)
+            expected = layer_states(reference_lm, token_ids, layers)[0, last_of_prompt:]
+            torch.testing.assert_close(states, expected, atol=1e-5, rtol=0)
+
+
+def test_log_probabilities_are_those_of_whole_sequences(
+    backbone: Backbone, reference_lm: NotebookLM, texts: tuple[list[list[int]], list[list[int]]]
+):
+    """Of each token after those before it, and of the end after all."""
+    found = log_probabilities(backbone, *texts)
+    for prompt, completion, logs in zip(*texts, found, strict=True):
+        token_ids, last_of_prompt = in_context(prompt, completion)
+        with torch.no_grad():
+            logits = reference_lm(token_ids)[0, last_of_prompt:]
+        tokens = [*completion[-39:], EOS]
+        expected = [
+            float(torch.log_softmax(row, dim=0)[token])
+            for row, token in zip(logits, tokens, strict=True)
+        ]
+        assert logs.tolist() == pytest.approx(expected, abs=1e-5)

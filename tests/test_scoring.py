@@ -1,5 +1,6 @@
 """A reward belongs to its prompt and completion, and to nothing that is beside them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from torch import Tensor
 
 from goldrm.backbone import Backbone
 from goldrm.backbone_files import save_backbone
-from goldrm.config import Params
+from goldrm.checkpoint import read_tensors, write_tensors
+from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
-from goldrm.reward_model import LastTokenReadout
-from goldrm.scoring import SCORE_BATCH, RewardModel, load_reward_model, save_readout
+from goldrm.reward_model import LastTokenReadout, new_readout
+from goldrm.scoring import SCORE_BATCH, RewardModel, load_reward_model, save_reward_model
 
 CPU = torch.device("cpu")
 PROMPT = "make a series of arithmetic type which starts at 3 with 7 elements and 4 common " + (
@@ -29,12 +31,30 @@ def reference_rm(reference_lm: NotebookLM) -> NotebookRM:
 
 @pytest.fixture
 def reward_model(
-    backbone: Backbone, reference_rm: NotebookRM, dictionary: Dictionary
+    backbone: Backbone,
+    reference_rm: NotebookRM,
+    dictionary: Dictionary,
+    last_token: RewardModelParams,
 ) -> RewardModel:
     """Ours with the reference's weights."""
     readout = LastTokenReadout(24)
     readout.reward_prediction.load_state_dict(reference_rm.reward_prediction.state_dict())
-    return RewardModel(backbone, readout, dictionary)
+    return RewardModel(backbone, [readout], last_token, dictionary)
+
+
+@pytest.fixture
+def two_members(
+    backbone: Backbone, dictionary: Dictionary, token_damage: RewardModelParams
+) -> RewardModel:
+    """Two readouts of every token; the worse reward counts."""
+    params = token_damage.model_copy(update={"combine": "worst", "dropout": 0.5})
+    members = [new_readout(params, backbone.sizes, seed) for seed in (1, 2)]
+    return RewardModel(backbone, members, params, dictionary)
+
+
+@pytest.fixture(params=["reward_model", "two_members"])
+def either(request: pytest.FixtureRequest) -> RewardModel:
+    return request.getfixturevalue(request.param)
 
 
 def notebooks(rm: NotebookRM, dictionary: Dictionary, texts: list[str]) -> list[float]:
@@ -93,34 +113,42 @@ def test_long_text_counts_by_its_last_40_tokens(
     assert rewards == approx(notebooks(reference_rm, dictionary, [completion]) * 3)
 
 
-def test_reward_does_not_depend_on_company_order_or_batch(reward_model: RewardModel):
+def test_reward_does_not_depend_on_company_order_or_batch(either: RewardModel):
     """reward-bench's issue 137: scores changed with the batch size."""
     completions = some_completions(SCORE_BATCH + 44)
     prompts = [PROMPT, "write the series"] * (len(completions) // 2)
-    together = reward_model.score(prompts, completions)
-    backwards = reward_model.score(prompts[::-1], completions[::-1])
-    alone = [
-        reward_model.score([prompt], [completion])[0]
-        for prompt, completion in zip(prompts, completions, strict=True)
-    ]
-    assert together == approx(alone)
-    assert backwards[::-1] == approx(alone)
-    assert len({round(reward, 4) for reward in alone}) > 200, "the rewards should differ"
+    together = either.score(prompts, completions)
+    backwards = either.score(prompts[::-1], completions[::-1])
+    assert backwards[::-1] == approx(together)
+    some = range(0, len(completions), 7)
+    alone = [either.score([prompts[i]], [completions[i]])[0] for i in some]
+    assert [together[i] for i in some] == approx(alone)
+    assert len({round(reward, 4) for reward in together}) > 200, "the rewards should differ"
 
 
-def test_dropout_is_off(
-    backbone: Backbone, reference_rm: NotebookRM, reward_model: RewardModel, dictionary: Dictionary
-):
-    trained = RewardModel(backbone.train(), reward_model.readout.train(), dictionary)
-    assert trained.score([PROMPT], ["3 7"]) == approx(
-        notebooks(reference_rm, dictionary, [f"{PROMPT} 3 7"])
-    )
+def test_members_are_combined(two_members: RewardModel):
+    texts = [PROMPT] * 8, some_completions(8)
+    rewards = two_members.member_rewards(*texts)
+    assert rewards.shape == (2, 8)
+    for member, expected in zip(two_members.members, rewards.tolist(), strict=True):
+        one = RewardModel(
+            two_members.backbone, [member], two_members.params, two_members.dictionary
+        )
+        assert one.score(*texts) == approx(expected)
+    assert (rewards[0] - rewards[1]).abs().min() > 1e-4, "the members should differ"
+    assert two_members.score(*texts) == approx(list(map(min, *rewards.tolist())))
 
 
-def test_white_space_does_not_matter(reward_model: RewardModel):
-    assert reward_model.score([f" {PROMPT}\n"], ["3  7\t11 "]) == reward_model.score(
-        [PROMPT], ["3 7 11"]
-    )
+def test_dropout_is_off(either: RewardModel):
+    expected = either.score([PROMPT], ["3 7"])
+    either.backbone.train()
+    for member in either.members:
+        member.train()
+    assert either.score([PROMPT], ["3 7"]) == expected
+
+
+def test_white_space_does_not_matter(either: RewardModel):
+    assert either.score([f" {PROMPT}\n"], ["3  7\t11 "]) == either.score([PROMPT], ["3 7 11"])
 
 
 def test_prompt_alone_has_a_reward(
@@ -131,8 +159,16 @@ def test_prompt_alone_has_a_reward(
     )
 
 
-def test_nothing_to_score_has_no_rewards(reward_model: RewardModel):
-    assert reward_model.score([], []) == []
+def test_every_text_has_a_reward_of_its_own(two_members: RewardModel):
+    """No completion, no prompt, and both of any length."""
+    long = " ".join(["7"] * 60)
+    texts = [(PROMPT, ""), ("", "3 7"), (long, "3"), (PROMPT, long), (long, long)]
+    rewards = two_members.score(*zip(*texts, strict=True))
+    assert len({round(reward, 5) for reward in rewards}) == len(texts)
+
+
+def test_nothing_to_score_has_no_rewards(either: RewardModel):
+    assert either.score([], []) == []
 
 
 @pytest.mark.parametrize(
@@ -166,71 +202,73 @@ def sft_folder(backbone: Backbone, tmp_path: Path) -> Path:
     return folder
 
 
-def save(folder: Path, reward_model: RewardModel, params: Params, sha256: str = "a" * 64) -> None:
-    state = reward_model.readout.state_dict()
-    save_readout(folder, state, params.reward_model, sha256, {"step": 7, "validation_loss": 0.5})
+def save(folder: Path, reward_model: RewardModel, sha256: str = "a" * 64) -> None:
+    states = [member.state_dict() for member in reward_model.members]
+    best = {"step": 7, "validation_loss": 0.5}
+    save_reward_model(folder, states, reward_model.params, sha256, best)
 
 
 def test_saved_model_gives_the_same_rewards(
-    reward_model: RewardModel,
-    dictionary: Dictionary,
-    params: Params,
-    sft_folder: Path,
-    tmp_path: Path,
+    either: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path
 ):
     """OpenRLHF's issue 1342: the head was lost on saving, and a fresh one loaded in silence."""
-    save(tmp_path / "rm", reward_model, params)
+    save(tmp_path / "rm", either)
     loaded = load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
-    completions = some_completions(10)
-    rewards = loaded.score([PROMPT] * 10, completions)
-    assert rewards == reward_model.score([PROMPT] * 10, completions)
+    assert loaded.params == either.params
+    texts = [PROMPT] * 10, some_completions(10)
+    assert loaded.score(*texts) == approx(either.score(*texts))
 
 
-def test_saving_twice_gives_the_same_bytes(
-    reward_model: RewardModel, params: Params, tmp_path: Path
-):
+def test_saving_twice_gives_the_same_bytes(either: RewardModel, tmp_path: Path):
     for name in ("first", "second"):
-        save(tmp_path / name, reward_model, params)
+        save(tmp_path / name, either)
     for file in ("model.safetensors", "config.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
 def test_readout_of_another_language_model_is_refused(
-    reward_model: RewardModel,
-    dictionary: Dictionary,
-    params: Params,
-    sft_folder: Path,
-    tmp_path: Path,
+    reward_model: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path
 ):
-    save(tmp_path / "rm", reward_model, params, sha256="b" * 64)
+    save(tmp_path / "rm", reward_model, sha256="b" * 64)
     with pytest.raises(GoldrmError, match="was trained on another language model"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 
 
+@pytest.mark.parametrize("lacking", ["0.scale", "1.reward.2.bias"])
 def test_incomplete_readout_is_refused(
+    two_members: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, lacking: str
+):
+    save(tmp_path / "rm", two_members)
+    path = tmp_path / "rm/model.safetensors"
+    tensors, _ = read_tensors(path)
+    write_tensors(path, {name: tensors[name] for name in tensors if name != lacking})
+    with pytest.raises(GoldrmError, match=rf"rm/model\.safetensors lacks tensor {lacking[2:]}"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("readout", "mean"), ("layers", [2, 0]), ("members", None)]
+)
+def test_damaged_config_is_refused(
     reward_model: RewardModel,
     dictionary: Dictionary,
-    params: Params,
     sft_folder: Path,
     tmp_path: Path,
+    name: str,
+    value: object,
 ):
-    state = reward_model.readout.state_dict()
-    del state["reward_prediction.3.bias"]
-    save_readout(tmp_path / "rm", state, params.reward_model, "a" * 64, {})
-    with pytest.raises(GoldrmError, match=r"lacks tensor reward_prediction\.3\.bias"):
+    save(tmp_path / "rm", reward_model)
+    path = tmp_path / "rm/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(GoldrmError, match=r"rm/config\.json is damaged"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_missing_file_is_named(
-    reward_model: RewardModel,
-    dictionary: Dictionary,
-    params: Params,
-    sft_folder: Path,
-    tmp_path: Path,
-    file: str,
+    reward_model: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, file: str
 ):
-    save(tmp_path / "rm", reward_model, params)
+    save(tmp_path / "rm", reward_model)
     (tmp_path / "rm" / file).unlink()
     with pytest.raises(GoldrmError, match=rf"rm/{file} doesn't exist.*dvc repro"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)

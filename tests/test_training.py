@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -15,49 +16,30 @@ from notebook_reference import (
     training_loss,
     training_step,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
-from goldrm.backbone import Backbone
+from goldrm import training
+from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.checkpoint import ResumePoint
-from goldrm.config import Params, TrainParams
+from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
-from goldrm.features import PairFeatures
+from goldrm.features import LabelledCompletions
 from goldrm.hidden_states import last_hidden_states
-from goldrm.reward_model import LastTokenReadout, new_readout
+from goldrm.reward_model import LastTokenReadout, TokenDamageReadout, new_readout
 from goldrm.training import Trained, summary, train_readout
 
 D = 24
 
 
-class Watched(LastTokenReadout):
-    """Notes the batches that it is trained on; a kill can be set to come at one of them."""
-
-    def __init__(self, initial: LastTokenReadout, killed_at: int | None = None) -> None:
-        super().__init__(D)
-        self.load_state_dict(initial.state_dict())
-        self.batches: list[Tensor] = []
-        self.killed_at = killed_at
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            if len(self.batches) == self.killed_at:
-                raise KeyboardInterrupt
-            self.batches.append(hidden)
-        return super().forward(hidden)
-
-
 @pytest.fixture(scope="module")
 def train(params: Params) -> TrainParams:
     """The notebook's recipe, but quick."""
-    return params.train.model_copy(
+    return params.baseline.train.model_copy(
         update={
             "epochs": 8,
             "batch_size": 4,
             "learning_rate": 0.01,
             "warmup_steps": 3,
-            "weight_decay": 0.01,
-            "mse_weight": 1.0,
-            "rank_weight": 0.1,
             "stop_loss": 0.0,
             "checkpoint_epochs": 3,
         }
@@ -65,8 +47,8 @@ def train(params: Params) -> TrainParams:
 
 
 @pytest.fixture
-def readout(params: Params) -> Watched:
-    return Watched(new_readout(params.reward_model, D, seed=0))
+def readout(last_token: RewardModelParams, small_sizes: BackboneSizes) -> LastTokenReadout:
+    return new_readout(last_token, small_sizes, seed=0)
 
 
 @pytest.fixture
@@ -74,33 +56,57 @@ def resume_point(tmp_path: Path) -> ResumePoint:
     return ResumePoint(tmp_path / "training.pt")
 
 
-def some_pairs(count: int, seed: int = 0) -> PairFeatures:
+def watched(readout: nn.Module, killed_at: int | None = None) -> list[Tensor]:
+    """The rows of each batch that it is trained on from now on; a kill comes at one of them."""
+    batches: list[Tensor] = []
+
+    def note(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if torch.is_grad_enabled():
+            if len(batches) == killed_at:
+                raise KeyboardInterrupt
+            batches.append(args[0])
+
+    readout.register_forward_pre_hook(note)
+    return batches
+
+
+def some_groups(count: int, seed: int = 0, size: int = 2, longest: int = 1) -> LabelledCompletions:
+    """Groups of so many completions, gold rewards descending, of 1 to `longest` rows each."""
     generator = torch.Generator().manual_seed(seed)
-    gold_rewards = (1 + 6 * torch.rand(count, 2, generator=generator)).sort(descending=True)[0]
-    return PairFeatures(torch.randn(count, 2, D, generator=generator), gold_rewards)
+    gold_rewards = 1 + 6 * torch.rand(count, size, generator=generator).sort(descending=True)[0]
+    ends = torch.randint(1, longest + 1, (count * size,), generator=generator).cumsum(0)
+    rows = torch.randn(int(ends[-1]), D * min(longest, 2), generator=generator)
+    return LabelledCompletions(rows, ends, gold_rewards.flatten(), ends_of(count, size))
 
 
-def zeroed(readout: Watched) -> Watched:
-    """Every reward is 0, all hidden states alike."""
-    with torch.no_grad():
-        for parameter in readout.parameters():
-            parameter.zero_()
-    return readout
+def ends_of(count: int, size: int = 1) -> Tensor:
+    return torch.arange(1, count + 1) * size
 
 
-def indices(batch: Tensor, pairs: PairFeatures) -> list[int]:
-    """Which pairs a batch holds."""
-    same = (batch[:, None] == pairs.hidden[None]).flatten(2).all(dim=2)  # (batch, pairs)
-    return same.int().argmax(dim=1).tolist()
+def pairs_of(rows: Tensor, gold_rewards: Tensor) -> LabelledCompletions:
+    """One row a completion, two completions a group."""
+    return LabelledCompletions(
+        rows, ends_of(len(rows)), gold_rewards.flatten(), ends_of(len(rows) // 2, 2)
+    )
 
 
-def loss_of(state: dict[str, Tensor], pairs: PairFeatures) -> float:
+def indices(batch: Tensor, completions: LabelledCompletions) -> list[int]:
+    """Which groups a batch holds, by the first row of each; every row must be at its place."""
+    size = len(completions.rows) // len(completions)
+    same = (batch[::size, None] == completions.rows[None, ::size]).all(dim=2)
+    groups = same.int().argmax(dim=1)
+    whole = completions.rows.view(len(completions), size, -1)[groups]
+    assert torch.equal(batch.view(whole.shape), whole)
+    return groups.tolist()
+
+
+def loss_of(state: dict[str, Tensor], pairs: LabelledCompletions) -> float:
     """The notebook's loss of a readout's state dict."""
     readout = LastTokenReadout(D)
     readout.load_state_dict(state)
     with torch.no_grad():
-        rewards = readout(pairs.hidden).reshape(-1, 1)
-    return training_loss(rewards, pairs.gold_rewards.reshape(-1, 1)).item()
+        rewards = readout(pairs.rows, torch.ones(len(pairs.rows), dtype=torch.int64))
+    return training_loss(rewards[:, None], pairs.gold_rewards[:, None]).item()
 
 
 def content(trained: Trained) -> bytes:
@@ -113,29 +119,29 @@ def content(trained: Trained) -> bytes:
 def test_steps_are_the_notebooks(
     backbone: Backbone,
     reference_lm: NotebookLM,
-    readout: Watched,
+    readout: LastTokenReadout,
     train: TrainParams,
     resume_point: ResumePoint,
 ):
     """The same batches, given to the notebook's training step, lead to the same weights."""
-    gold = some_pairs(9).gold_rewards
+    gold = some_groups(9).gold_rewards.view(9, 2)
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(15, 41, (18,), generator=generator).tolist()
     ids = [torch.randint(127, (length,), generator=generator) for length in lengths]
-    hidden = last_hidden_states(backbone, [each.tolist() for each in ids]).view(9, 2, D)
-    pairs = PairFeatures(hidden, gold)
+    pairs = pairs_of(last_hidden_states(backbone, [each.tolist() for each in ids]), gold)
     rm = NotebookRM(reference_lm).eval()
     freeze_backbone(rm)
     rm.reward_prediction.load_state_dict(readout.reward_prediction.state_dict())
     optimizer, scheduler = optimizer_and_scheduler(rm, learning_rate=0.01, warmup=3)
 
+    batches = watched(readout)
     trained = train_readout(readout, pairs, pairs, train, 0, resume_point)
 
     entries: list[list[Entry]] = [
         [[ids[2 * pair + side], gold[pair, side]] for pair in range(9)] for side in (0, 1)
     ]
     losses: list[float] = []
-    for batch in readout.batches:
+    for batch in batches:
         positive, negative = ([side[pair] for pair in indices(batch, pairs)] for side in entries)
         losses.append(training_step(rm, optimizer, scheduler, positive, negative))
     assert len(losses) == 16
@@ -148,20 +154,20 @@ def test_steps_are_the_notebooks(
 
 
 def test_an_epoch_draws_whole_batches_without_replacement(
-    readout: Watched, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
 ):
-    pairs = some_pairs(11)
-    train_readout(readout, pairs, pairs, train, 0, resume_point)
-    drawn = [indices(batch, pairs) for batch in readout.batches]
+    batches, groups = watched(readout), some_groups(11, size=3)
+    train_readout(readout, groups, groups, train, 0, resume_point)
+    drawn = [indices(batch, groups) for batch in batches]
     epochs = [drawn[i] + drawn[i + 1] for i in range(0, 16, 2)]
     assert all(len(epoch) == len(set(epoch)) == 8 for epoch in epochs)
     assert len(set(map(tuple, epochs))) == 8
-    assert {pair for epoch in epochs for pair in epoch} == set(range(11))
+    assert {group for epoch in epochs for group in epoch} == set(range(11))
 
 
 @pytest.mark.parametrize(("warmup_steps", "moved"), [(500, 0), (1, 0), (0, 0.01)])
 def test_first_step_changes_nothing_where_there_is_a_warm_up(
-    readout: Watched,
+    readout: LastTokenReadout,
     train: TrainParams,
     resume_point: ResumePoint,
     warmup_steps: int,
@@ -169,44 +175,58 @@ def test_first_step_changes_nothing_where_there_is_a_warm_up(
 ):
     """It starts from 0; without one Adam's first step moves weights by the whole learning rate."""
     before = {name: tensor.clone() for name, tensor in readout.state_dict().items()}
-    pairs = some_pairs(4)
-    train = train.model_copy(update={"epochs": 1, "warmup_steps": warmup_steps})
-    train = train.model_copy(update={"weight_decay": 0.0})
+    batches, pairs = watched(readout), some_groups(4)
+    changes = {"epochs": 1, "warmup_steps": warmup_steps, "weight_decay": 0.0}
+    train = train.model_copy(update=changes)
     trained = train_readout(readout, pairs, pairs, train, 0, resume_point)
-    assert len(readout.batches) == 1
+    assert len(batches) == 1
     found = max(float((trained.state[name] - before[name]).abs().max()) for name in before)
     assert found == pytest.approx(moved, rel=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("warmup_steps", "rates"),
-    [(4, [0, 0.0025, 0.005, 0.0075, 0.01, 0.01]), (1, [0, *[0.01] * 5]), (0, [0.01] * 6)],
+    ("changes", "rates"),
+    [
+        ({"warmup_steps": 4}, [0, 0.25, 0.5, 0.75, 1, 1]),
+        ({"warmup_steps": 1}, [0, 1, 1, 1, 1, 1]),
+        ({"warmup_steps": 0}, [1] * 6),
+        (
+            {"warmup_steps": 2, "schedule": "cosine"},
+            [0, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5],
+        ),
+        ({"warmup_steps": 6, "schedule": "cosine"}, [i / 6 for i in range(6)]),
+    ],
+    ids=str,
 )
 def test_curve_has_the_learning_rate_of_each_epochs_last_step(
-    readout: Watched,
+    readout: LastTokenReadout,
     train: TrainParams,
     resume_point: ResumePoint,
-    warmup_steps: int,
+    changes: dict[str, Any],
     rates: list[float],
 ):
-    pairs = some_pairs(4)  # one batch, hence one step an epoch
-    train = train.model_copy(update={"epochs": 6, "warmup_steps": warmup_steps})
+    """A cosine's quarters are at 1, 1/2 + √(1/8), 1/2 and 1/2 - √(1/8); a seventh step has 0."""
+    pairs = some_groups(4)  # one batch, hence one step an epoch
+    train = train.model_copy(update={"epochs": 6, **changes})
     trained = train_readout(readout, pairs, pairs, train, 0, resume_point)
     assert [row["step"] for row in trained.curve] == [1, 2, 3, 4, 5, 6]
-    assert [row["learning_rate"] for row in trained.curve] == pytest.approx(rates)
+    expected = [0.01 * rate for rate in rates]
+    assert [row["learning_rate"] for row in trained.curve] == pytest.approx(expected)
 
 
 # The curve, by hand
 
 
 def test_curve_of_equal_rewards_by_hand(
-    readout: Watched, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
 ):
     """All rewards are 0: every pair is a tie, and the rank loss is -log(sigmoid(0)) = log(2)."""
-    pairs = PairFeatures(torch.zeros(4, 2, D), torch.tensor([[3.0, 1.0]] * 4))
-    others = PairFeatures(torch.zeros(2, 2, D), torch.tensor([[2.0, 0.0]] * 2))
+    pairs = pairs_of(torch.zeros(8, D), torch.tensor([3.0, 1.0]).repeat(4))
+    others = pairs_of(torch.zeros(4, D), torch.tensor([2.0, 0.0]).repeat(2))
+    for parameter in readout.parameters():
+        nn.init.zeros_(parameter)
     train = train.model_copy(update={"epochs": 1})
-    (row,) = train_readout(zeroed(readout), pairs, others, train, 0, resume_point).curve
+    (row,) = train_readout(readout, pairs, others, train, 0, resume_point).curve
     assert row == {
         "epoch": 0,
         "step": 1,
@@ -219,91 +239,136 @@ def test_curve_of_equal_rewards_by_hand(
 
 
 def test_validation_is_of_the_weights_after_the_epoch(
-    readout: Watched, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout,
+    train: TrainParams,
+    resume_point: ResumePoint,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    pairs, others = some_pairs(8), some_pairs(5, seed=1)
+    """Of all validation completions, also where they are more than are read together."""
+    monkeypatch.setattr(training, "VALIDATION_BATCH", 2)
+    pairs, others = some_groups(8), some_groups(5, seed=1)
     trained = train_readout(readout, pairs, others, train, 0, resume_point)
     assert trained.curve[-1]["validation_loss"] == pytest.approx(
         loss_of(readout.state_dict(), others), rel=1e-5
     )
     with torch.no_grad():
-        rewards = readout(others.hidden)
+        rewards = readout(others.rows, torch.ones(10, dtype=torch.int64)).view(5, 2)
     right = sum(1.0 for chosen, rejected in rewards.tolist() if chosen > rejected)
     assert trained.curve[-1]["validation_accuracy"] == right / 5
 
 
+@pytest.mark.parametrize("patience", [None, 1, 4])
 def test_best_step_by_validation_loss_is_kept(
-    readout: Watched, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout,
+    train: TrainParams,
+    resume_point: ResumePoint,
+    patience: int | None,
 ):
     """Training pulls rewards from 0 to 6; validation wants 3, so its loss falls and rises."""
-    pairs = PairFeatures(some_pairs(8).hidden, torch.full((8, 2), 6.0))
-    others = PairFeatures(pairs.hidden[:4], torch.full((4, 2), 3.0))
-    train = train.model_copy(update={"epochs": 60})
+    pairs = pairs_of(some_groups(8).rows, torch.full((16,), 6.0))
+    others = LabelledCompletions(pairs.rows[:8], ends_of(8), torch.full((8,), 3.0), ends_of(8))
+    train = train.model_copy(update={"epochs": 60, "rank_weight": 0.0, "patience": patience})
     trained = train_readout(readout, pairs, others, train, 0, resume_point)
     losses = [row["validation_loss"] for row in trained.curve]
     best = losses.index(min(losses))
     assert 0 < best < len(losses) - 1
+    assert len(losses) == (60 if patience is None else best + 1 + patience)
     assert trained.best == trained.curve[best]
-    assert loss_of(dict(trained.state), others) == pytest.approx(min(losses), rel=1e-5)
-    assert loss_of(dict(trained.state), others) < loss_of(readout.state_dict(), others)
+    rewards = LastTokenReadout(D)
+    rewards.load_state_dict(trained.state)
+    with torch.no_grad():
+        errors = rewards(others.rows, torch.ones(8, dtype=torch.int64)) - 3.0
+    assert float((errors**2).mean()) == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_low_training_loss_stops(readout: Watched, train: TrainParams, resume_point: ResumePoint):
-    pairs = some_pairs(8)
+def test_low_training_loss_stops(
+    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
+):
     train = train.model_copy(update={"epochs": 200, "stop_loss": 1.5})
-    trained = train_readout(readout, pairs, some_pairs(4, seed=1), train, 0, resume_point)
+    trained = train_readout(readout, some_groups(8), some_groups(4, seed=1), train, 0, resume_point)
     losses = [row["train_loss"] for row in trained.curve]
     assert len(losses) < 200
     assert losses[-1] < 1.5 <= min(losses[:-1])
 
 
+def test_dropout_is_on_while_training_and_off_in_validation(
+    token_damage: RewardModelParams,
+    small_sizes: BackboneSizes,
+    train: TrainParams,
+    resume_point: ResumePoint,
+):
+    """On one batch, with a learning rate that moves nothing: the losses differ by dropout alone."""
+    params = token_damage.model_copy(update={"dropout": 0.5})
+    readout, groups = new_readout(params, small_sizes, seed=0), some_groups(4, longest=9)
+    train = train.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0, "epochs": 3})
+    curve = train_readout(readout, groups, groups, train, 0, resume_point).curve
+    assert len({round(row["validation_loss"], 5) for row in curve}) == 1
+    assert len({round(row[name], 5) for row in curve for name in row if "loss" in name}) == 4
+
+
 # Resuming
+
+
+@pytest.fixture(params=["last_token", "token_damage"])
+def fresh(
+    request: pytest.FixtureRequest, token_damage: RewardModelParams, small_sizes: BackboneSizes
+):
+    """Makes readouts of a kind, all alike, with dropout where they have it."""
+    params = token_damage.model_copy(update={"readout": request.param, "dropout": 0.3})
+    return lambda: new_readout(params, small_sizes, seed=0)
+
+
+def fitting(readout: nn.Module, count: int, seed: int = 0) -> LabelledCompletions:
+    """Groups of three that a readout can read."""
+    longest = 6 if isinstance(readout, TokenDamageReadout) else 1
+    return some_groups(count, seed, size=3, longest=longest)
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 6, 7, 11, 15])
 def test_killed_training_ends_in_the_same_bytes(
-    params: Params, train: TrainParams, tmp_path: Path, killed_at: int
+    fresh, train: TrainParams, tmp_path: Path, killed_at: int
 ):
     """Two steps an epoch, a resume point every three epochs: after steps 6 and 12."""
-    pairs, others = some_pairs(9), some_pairs(4, seed=1)
-    initial = new_readout(params.reward_model, D, seed=0)
-    whole = train_readout(
-        Watched(initial), pairs, others, train, 0, ResumePoint(tmp_path / "whole.pt")
-    )
+    train = train.model_copy(update={"schedule": "cosine"})
+    data = fitting(fresh(), 9), fitting(fresh(), 4, seed=1)
+    whole = train_readout(fresh(), *data, train, 0, ResumePoint(tmp_path / "whole.pt"))
     resume_point = ResumePoint(tmp_path / "killed.pt")
+    killed, resuming = fresh(), fresh()
+    watched(killed, killed_at)
     with pytest.raises(KeyboardInterrupt):
-        train_readout(Watched(initial, killed_at), pairs, others, train, 0, resume_point)
+        train_readout(killed, *data, train, 0, resume_point)
     torch.manual_seed(killed_at)
-    resumed_readout = Watched(initial)
-    resumed = train_readout(resumed_readout, pairs, others, train, 0, resume_point)
+    batches = watched(resuming)
+    resumed = train_readout(resuming, *data, train, 0, resume_point)
 
     assert content(resumed) == content(whole)
     assert (resumed.curve, resumed.best) == (whole.curve, whole.best)
-    assert len(resumed_readout.batches) == 16 - killed_at // 6 * 6
+    assert len(batches) == 16 - killed_at // 6 * 6
 
 
+@pytest.mark.parametrize("rule", [{"stop_loss": 1.5}, {"patience": 1}], ids=str)
 def test_finished_training_is_not_trained_further(
-    params: Params, train: TrainParams, resume_point: ResumePoint
+    fresh, train: TrainParams, resume_point: ResumePoint, rule: dict[str, Any]
 ):
-    """Also where the loss, not the last epoch, ended it."""
-    pairs = some_pairs(8)
-    train = train.model_copy(update={"epochs": 200, "stop_loss": 1.5, "checkpoint_epochs": 1})
-    initial = new_readout(params.reward_model, D, seed=0)
-    first = train_readout(Watched(initial), pairs, pairs, train, 0, resume_point)
-    again = Watched(initial)
-    second = train_readout(again, pairs, pairs, train, 0, resume_point)
-    assert again.batches == []
+    """Where the last epoch didn't end it."""
+    data = fitting(fresh(), 8), fitting(fresh(), 8, seed=1)
+    train = train.model_copy(update={"epochs": 200, "checkpoint_epochs": 1, **rule})
+    first = train_readout(fresh(), *data, train, 0, resume_point)
+    assert len(first.curve) < 200
+    again = fresh()
+    batches = watched(again)
+    second = train_readout(again, *data, train, 0, resume_point)
+    assert batches == []
     assert (content(second), second.curve, second.best) == (content(first), first.curve, first.best)
 
 
-def test_same_seed_same_bytes(params: Params, train: TrainParams, tmp_path: Path):
-    pairs = some_pairs(9)
+def test_same_seed_same_bytes(fresh, train: TrainParams, tmp_path: Path):
+    groups = fitting(fresh(), 9)
     runs: list[Trained] = []
     for run, (seed, global_seed) in enumerate([(0, 1), (0, 2), (1, 2)]):
         torch.manual_seed(global_seed)
-        readout = new_readout(params.reward_model, D, seed=0)
         resume_point = ResumePoint(tmp_path / f"{run}.pt")
-        runs.append(train_readout(readout, pairs, pairs, train, seed, resume_point))
+        runs.append(train_readout(fresh(), groups, groups, train, seed, resume_point))
     first, same, other = runs
     assert (content(same), same.curve) == (content(first), first.curve)
     assert content(other) != content(first)
@@ -312,22 +377,23 @@ def test_same_seed_same_bytes(params: Params, train: TrainParams, tmp_path: Path
 # What the user can mend
 
 
-def test_fewer_pairs_than_a_batch_are_refused(
-    readout: Watched, train: TrainParams, resume_point: ResumePoint
+def test_fewer_groups_than_a_batch_are_refused(
+    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
 ):
-    with pytest.raises(GoldrmError, match=r"3 training pairs, fewer than train\.batch_size \(4\)"):
-        train_readout(readout, some_pairs(3), some_pairs(3), train, 0, resume_point)
-    assert readout.batches == []
+    batches, pairs = watched(readout), some_groups(3)
+    with pytest.raises(GoldrmError, match=r"3 training prompts, fewer than train\.batch_size \(4"):
+        train_readout(readout, pairs, pairs, train, 0, resume_point)
+    assert batches == []
 
 
 @pytest.mark.parametrize("epochs", [2, 3])
 def test_loss_that_is_not_finite_is_refused(
-    readout: Watched, train: TrainParams, resume_point: ResumePoint, epochs: int
+    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint, epochs: int
 ):
     """The second epoch's one step ruins the weights; its validation is the first to see it."""
     train = train.model_copy(update={"learning_rate": 1e30, "warmup_steps": 1, "epochs": epochs})
     with pytest.raises(GoldrmError, match=r"loss became .*train\.learning_rate"):
-        train_readout(readout, some_pairs(4), some_pairs(4), train, 0, resume_point)
+        train_readout(readout, some_groups(4), some_groups(4), train, 0, resume_point)
 
 
 def test_summary_by_hand():

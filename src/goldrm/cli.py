@@ -105,7 +105,9 @@ def course(
         raise GoldrmError(
             f"{folder / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
         )
-    write_reward_model(path, model.backbone, readout, load_params().train, best)
+    params = load_params()
+    train = params.baseline.train if baseline else params.train
+    write_reward_model(path, model.backbone, readout, train, best)
     typer.echo(f"wrote {path}", err=True)
 
 

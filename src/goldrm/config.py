@@ -9,7 +9,7 @@ import re
 import reprlib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -396,7 +396,10 @@ def _did_you_mean(model: type[Section], loc: tuple[str | int, ...]) -> str:
 
 def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     for part in loc:
-        inner = model.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            continue  # an item of the list that was named before
+        inner = model.model_fields[part].annotation
+        inner = next(iter(get_args(inner)), inner)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner

@@ -100,8 +100,9 @@ class TokenDamageReadout(nn.Module):
         judged = torch.ones(len(rows), 1, device=rows.device).index_fill(0, first, 0.0)
         token = self.at(rows) + self.before(rows).roll(1, 0) + self.asked(asked)[owner]
         token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
-        deviation = torch.cumsum(self.deviation(token) * judged, 0)
-        deviation = deviation - deviation[first][owner]
+        # Added up by completion: over all rows the sums would grow, and round by the company.
+        places = _places(lengths)
+        deviation = _apart(self.deviation(token) * judged, places).cumsum(1)[places]
         carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
         token = F.relu(self.carried(carried))
         damage = F.softplus(self.damage(token)) * judged
@@ -116,14 +117,30 @@ class TokenDamageReadout(nn.Module):
     def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
         """What each query finds in each prompt: its values' mean by the softmax of its keys."""
         rows = self.prompt_scale(states.prompt_rows)
-        prompts = len(states.prompt_lengths)
-        owner = torch.repeat_interleave(states.prompt_lengths)
+        places = _places(states.prompt_lengths)
         scores = (self.keys(rows).unflatten(1, self.queries.shape) * self.queries).sum(-1)
-        weights = (scores - scores.max()).exp()  # (rows, queries)
-        total = weights.new_zeros(prompts, PROMPT_QUERIES).index_add(0, owner, weights)
-        values = self.values(rows).unflatten(1, self.queries.shape) * weights[:, :, None]
-        found = values.new_zeros(prompts, *self.queries.shape).index_add(0, owner, values)
-        return (found / total[:, :, None]).flatten(1)
+        weights = torch.softmax(_apart(scores, places, float("-inf")), dim=1)[places]
+        found = self.values(rows).unflatten(1, self.queries.shape) * weights[:, :, None]
+        return _apart(found.flatten(1), places).sum(1)
+
+
+Places = tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]
+
+
+def _places(lengths: Int[Tensor, " spans"]) -> Places:
+    """The span of each row, and its place there, where spans of such lengths lie side by side."""
+    owner = torch.repeat_interleave(lengths)
+    first = torch.cumsum(lengths, 0) - lengths
+    return owner, torch.arange(len(owner), device=lengths.device) - first[owner]
+
+
+def _apart(
+    rows: Float[Tensor, "rows features"], places: Places, padding: float = 0.0
+) -> Float[Tensor, "spans longest features"]:
+    """The rows of each span by themselves, padded on the right."""
+    owner, place = places
+    shape = (int(owner[-1]) + 1, int(place.max()) + 1, rows.shape[1])
+    return rows.new_full(shape, padding).index_put(places, rows)
 
 
 class Standardised(nn.Module):
@@ -174,7 +191,7 @@ def new_readout(params: RewardModelParams, sizes: BackboneSizes, seed: int) -> R
         GoldrmError: when a layer is asked for that the language model doesn't have.
     """
     deepest = max(*params.layers, *params.prompt_layers)
-    if deepest > sizes.num_layers:
+    if params.readout == "token_damage" and deepest > sizes.num_layers:
         raise GoldrmError(
             f"reward_model.layers or prompt_layers ask for layer {deepest}, but the language model "
             f"has {sizes.num_layers}. Lower it."
@@ -279,4 +296,4 @@ class Outcome:
 
     def accuracy(self) -> float:
         """Share of the pairs ranked right; 0.5 where there are none."""
-        return float(self.correct / self.pairs) if self.pairs else 0.5
+        return float(self.correct) / self.pairs if self.pairs else 0.5

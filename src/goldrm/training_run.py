@@ -14,6 +14,7 @@ from goldrm import distributed
 from goldrm.backbone import Backbone
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import RewardModelParams, TrainParams
+from goldrm.errors import GoldrmError
 from goldrm.features import labelled_completions, write_states
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
@@ -58,11 +59,23 @@ def train_members(
 
     Returns:
         What was trained; None in all processes but the leading one.
+
+    Raises:
+        GoldrmError: when the readout doesn't fit the language model, or there is nothing to train
+            on.
     """
+    seeds = [stream_seed(seed, "member", member) for member in range(reward_model.members)]
+    readouts = [new_readout(reward_model, backbone.sizes, each) for each in seeds]
     data = {
         "train": training_set(sampled["train"], labeller, train, seed),
         "validation": validation_set(sampled["validation"], labeller),
     }
+    for split, completions in data.items():
+        if completions.empty:
+            raise GoldrmError(
+                f"none of the {split} split's completions is left to train on. Shorten "
+                "task.holdout, or raise pairs.num_pairs."
+            )
     for split, completions in data.items():
         write_states(backbone, labeller.dictionary, reward_model, completions, work / split)
     if not distributed.leads():
@@ -73,9 +86,7 @@ def train_members(
     }
     device = backbone.token_prediction.weight.device
     trained: list[Trained] = []
-    for member in range(reward_model.members):
-        member_seed = stream_seed(seed, "member", member)
-        readout = new_readout(reward_model, backbone.sizes, member_seed)
+    for member, readout in enumerate(readouts):
         readout.fit_scale(labelled["train"])
         trained.append(
             train_readout(
@@ -83,7 +94,7 @@ def train_members(
                 labelled["train"],
                 labelled["validation"],
                 train,
-                member_seed,
+                seeds[member],
                 ResumePoint(work / f"training-{member}.pt"),
             )
         )

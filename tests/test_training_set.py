@@ -1,0 +1,261 @@
+"""What is trained on: the sampled completions asked for, and edits with exact labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from notebook_reference import gold_rewards
+from pandas.testing import assert_frame_equal
+
+from goldrm.config import GoldRewardParams, HoldoutParams, IntRange, Params, TaskParams, TrainParams
+from goldrm.dictionary import Dictionary
+from goldrm.edits import KINDS
+from goldrm.preferences import COMPLETION_COLUMNS, Labeller
+from goldrm.training_set import training_set, validation_set
+
+COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
+# A group's gold rewards differ, but where a text repeats another or its last number.
+TEXTS = [
+    ["1", "2", "1", "90"],
+    ["5", "5", "5"],
+    ["4 5 6", "4 5", "7 7"],
+    ["9"],
+    ["8 8", "8", "9"],
+    ["50", "60"],
+]
+
+
+@pytest.fixture(scope="module")
+def small_task(task: TaskParams) -> TaskParams:
+    """2,160 prompts."""
+    return task.model_copy(update={"start": IntRange(min=0, max=7)})
+
+
+@pytest.fixture(scope="module")
+def labeller(
+    dictionary: Dictionary, small_task: TaskParams, gold_reward_params: GoldRewardParams
+) -> Labeller:
+    return Labeller(dictionary, small_task, gold_reward_params)
+
+
+@pytest.fixture(scope="module")
+def train(params: Params) -> TrainParams:
+    """All of the sampled completions, and no others."""
+    return params.train.model_copy(
+        update={
+            "num_pairs": None,
+            "completions_per_prompt": None,
+            "ties": True,
+            "edits": params.baseline.train.edits.model_copy(update={"kinds": list(KINDS)}),
+        }
+    )
+
+
+def with_edits(train: TrainParams, **changes: Any) -> TrainParams:
+    return train.model_copy(update={"edits": train.edits.model_copy(update=changes)})
+
+
+def sampled(labeller: Labeller, texts: Sequence[Sequence[str]] = TEXTS) -> pd.DataFrame:
+    """A group for each list, numbered 3, 5, 7 …, of prompts of the train split."""
+    prompt_ids = [i for i in labeller.space.ids_in("train") if labeller.space[i].terms == 5]
+    rows = [
+        labeller.series(3 + 2 * number, prompt_id, tuple(map(int, text.split())))
+        for number, (prompt_id, group) in enumerate(zip(prompt_ids[::7], texts, strict=False))
+        for text in group
+    ]
+    return labeller.with_prompts(pd.DataFrame(rows))[list(COMPLETION_COLUMNS)]
+
+
+def texts_of(completions: pd.DataFrame) -> list[list[str]]:
+    return completions.groupby("group", sort=False)["completion"].agg(list).tolist()
+
+
+# The sampled ones
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {},
+            [["1", "2", "90"], ["5"], ["4 5 6", "4 5", "7 7"], ["9"], ["8 8", "8", "9"], TEXTS[5]],
+        ),
+        (
+            {"completions_per_prompt": 2},
+            [["1", "2"], ["5"], ["4 5 6", "4 5"], ["9"], ["8 8", "8"], TEXTS[5]],
+        ),
+        (
+            {"ties": False},
+            [["1", "2", "90"], ["4 5 6", "4 5", "7 7"], ["8 8", "8", "9"], TEXTS[5]],
+        ),
+        (
+            {"ties": False, "completions_per_prompt": 2},  # 8 8 and 8 are one series, padded
+            [["1", "2"], ["4 5 6", "4 5"], TEXTS[5]],
+        ),
+        ({"num_pairs": 3}, [["1", "2", "90"]]),
+        ({"num_pairs": 4}, [["1", "2", "90"], ["5"], ["4 5 6", "4 5", "7 7"]]),
+        ({"num_pairs": 1, "ties": False, "completions_per_prompt": 2}, [["1", "2"]]),
+        (
+            {"num_pairs": 2, "ties": False, "completions_per_prompt": 2},
+            [["1", "2"], ["4 5 6", "4 5"]],
+        ),
+    ],
+    ids=str,
+)
+def test_sampled_completions_asked_for(
+    labeller: Labeller, train: TrainParams, changes: dict[str, Any], expected: list[list[str]]
+):
+    """Each once; the first ones of a prompt; without those that have no rival; so many pairs."""
+    completions = sampled(labeller)
+    found = training_set(completions, labeller, train.model_copy(update=changes), seed=0)
+    assert texts_of(found) == expected
+    assert list(found.columns) == COLUMNS
+    kept = completions.drop_duplicates(["group", "completion"]).merge(
+        found[["group", "completion"]], on=["group", "completion"]
+    )
+    assert_frame_equal(found, kept[COLUMNS])
+
+
+two_texts = st.lists(st.sampled_from(["1", "1 1", "2", "30", "4 5"]), min_size=2, max_size=2)
+
+
+@given(st.lists(two_texts, min_size=1, max_size=12), st.integers(1, 12))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_num_pairs_is_exact_for_two_completions_a_prompt(
+    labeller: Labeller, train: TrainParams, texts: list[list[str]], num_pairs: int
+):
+    """They are the first ones, as the notebook's 500; all where there are fewer."""
+    completions = sampled(labeller, texts)
+    asked = train.model_copy(update={"num_pairs": num_pairs, "ties": False})
+    found = labeller.pairs(training_set(completions, labeller, asked, seed=0))
+    assert_frame_equal(found, labeller.pairs(completions)[:num_pairs])
+
+
+def test_validation_set_is_each_sampled_completion_once(labeller: Labeller):
+    completions = sampled(labeller)
+    found = validation_set(completions, labeller)
+    expected = completions.drop_duplicates(["group", "completion"], ignore_index=True)
+    assert_frame_equal(found, expected[COLUMNS])
+
+
+# The edited ones
+
+
+@pytest.mark.parametrize(
+    ("changes", "extra"),
+    [
+        ({"of_exact": 3}, 1 + 3),
+        ({"of_sampled": 2}, 3 * 2),
+        ({"of_exact": 1, "of_sampled": 1}, 1 + 1 + 3),
+    ],
+    ids=str,
+)
+def test_edits_join_their_group_with_exact_labels(
+    labeller: Labeller, train: TrainParams, changes: dict[str, int], extra: int
+):
+    """A group of three gets at most so many more, and most of them: some come up twice."""
+    completions = sampled(labeller, [["1 2 3", "50 60 70 80 90", "9 8 7 6 5"]] * 20)
+    found = training_set(completions, labeller, with_edits(train, **changes), seed=0)
+    assert found["group"].is_monotonic_increasing
+    assert not found.duplicated(["group", "completion"]).any()
+    sizes = found.groupby("group").size()
+    assert sizes.index.tolist() == completions["group"].unique().tolist()
+    assert sizes.max() == 3 + extra
+    assert sizes.mean() > 3 + 0.8 * extra
+    for group, prompt_id, prompt, text, gold in found.itertuples(index=False):
+        assert prompt_id == completions.loc[completions["group"] == group, "prompt_id"].iloc[0]
+        assert prompt == labeller.space[prompt_id].text
+        exact, values = labeller.space[prompt_id].exact(100), list(map(int, text.split()))
+        assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
+        assert all(0 <= value <= 100 for value in values)
+    has_exact = (found["gold_reward"] == 7).groupby(found["group"]).any()
+    assert has_exact.all() == ("of_exact" in changes)
+
+
+def test_edits_are_of_the_kinds_asked_for(labeller: Labeller, train: TrainParams):
+    """Truncated, up to three times over: a prefix of the exact series."""
+    train = with_edits(train, of_exact=5, more_prompts=10, kinds=["truncated"])
+    found = training_set(sampled(labeller), labeller, train, seed=0)
+    further = found[found["group"] > 3 + 2 * len(TEXTS) - 2]
+    for prompt_id, text in further[["prompt_id", "completion"]].to_numpy():
+        values = tuple(map(int, text.split()))
+        assert values == labeller.space[prompt_id].exact(100)[: len(values)]
+    assert further.groupby("group").size().max() > 3
+
+
+def test_no_kinds_add_the_exact_series_only(labeller: Labeller, train: TrainParams):
+    train = with_edits(train, of_exact=3, of_sampled=3, kinds=[])
+    found = training_set(sampled(labeller), labeller, train, seed=0)
+    plain = validation_set(sampled(labeller), labeller)
+    assert len(found) == len(plain) + len(TEXTS)
+
+
+def test_further_prompts_are_the_train_splits(labeller: Labeller, train: TrainParams):
+    """Each a group of its own, behind the sampled ones; all there are where more are asked for."""
+    completions, in_train = sampled(labeller), labeller.space.ids_in("train")
+    for asked, expected in [(100, 100), (100_000, len(in_train))]:
+        edits = with_edits(train, of_exact=2, more_prompts=asked)
+        found = training_set(completions, labeller, edits, seed=0)
+        further = found[found["group"] > completions["group"].max()]
+        of_group = further.groupby("group")["prompt_id"].agg(["nunique", "first", "size"])
+        assert (of_group["nunique"] == 1).all()
+        assert (of_group["size"].min(), of_group["size"].max()) == (2, 3)
+        assert of_group["first"].nunique() == len(of_group) == expected
+        assert set(of_group["first"]) <= set(in_train)
+        assert found["group"].is_monotonic_increasing
+
+
+def test_held_out_prompts_are_neither_trained_nor_validated_on(
+    labeller: Labeller,
+    train: TrainParams,
+    small_task: TaskParams,
+    dictionary: Dictionary,
+    gold_reward_params: GoldRewardParams,
+):
+    """Of 2,160 prompts those of template 2, difference 3 and 4, and 5 terms."""
+    holdout = HoldoutParams(template=[2], difference=[3, 4], terms=[5])
+    small_task = small_task.model_copy(update={"holdout": holdout})
+    strict = Labeller(dictionary, small_task, gold_reward_params)
+    in_train = labeller.space.ids_in("train")
+    rows = [labeller.series(i, i, (1, 2, i % 9)) for i in in_train[::5]]
+    completions = labeller.with_prompts(pd.DataFrame(rows))
+    edits = with_edits(train, of_exact=1, of_sampled=1, more_prompts=100_000)
+
+    def kept(prompt_id: int) -> bool:
+        prompt = labeller.space[prompt_id]
+        return prompt.template != 2 and prompt.difference not in (3, 4) and prompt.terms != 5
+
+    for found, all_ids in [
+        (training_set(completions, strict, edits, seed=0), in_train),
+        (validation_set(completions, strict), in_train[::5]),
+    ]:
+        assert set(found["prompt_id"]) == set(filter(kept, all_ids))
+
+
+def test_everything_held_out_leaves_nothing(
+    train: TrainParams,
+    labeller: Labeller,
+    small_task: TaskParams,
+    dictionary: Dictionary,
+    gold_reward_params: GoldRewardParams,
+):
+    holdout = HoldoutParams(template=[1, 2, 3], difference=[], terms=[])
+    strict = Labeller(
+        dictionary, small_task.model_copy(update={"holdout": holdout}), gold_reward_params
+    )
+    edits = with_edits(train, of_exact=1, of_sampled=1, more_prompts=10)
+    for asked in (edits, edits.model_copy(update={"ties": False, "num_pairs": 3})):
+        assert training_set(sampled(labeller), strict, asked, seed=0).empty
+
+
+def test_same_seed_same_set(labeller: Labeller, train: TrainParams):
+    edits = with_edits(train, of_exact=2, of_sampled=1, more_prompts=30)
+    first, same, other = (
+        training_set(sampled(labeller), labeller, edits, seed) for seed in (0, 0, 1)
+    )
+    assert_frame_equal(first, same)
+    assert set(first["prompt_id"]) != set(other["prompt_id"])
+    assert set(first["completion"]) != set(other["completion"])
