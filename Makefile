@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: repro test lint bench chaos upstream setup clean
+.PHONY: repro test lint bench study chaos upstream setup clean
 
 repro: setup  ## train and evaluate the reward model
 	goldrm check
@@ -22,6 +22,9 @@ lint: setup  ## formatting, style, types
 
 bench: setup  ## measure speed against the notebook's way
 	python benchmarks/bench.py
+
+study: setup  ## learning curves: accuracy against the number of training pairs (about an hour on 2 cores)
+	python benchmarks/study.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
 	PYTHONPATH=tests python tests/chaos.py
@@ -45,4 +48,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
-	rm -rf .work upstream/.work data/sft data/pairs data/reward_model data/dictionary.json
+	rm -rf .work upstream/.work data/sft data/pairs data/completions data/reward_model data/baseline data/dictionary.json

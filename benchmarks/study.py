@@ -1,14 +1,13 @@
 """Draws the learning curve: accuracy on unseen pairs against the number of training pairs.
 
-`last_token` by the baseline's recipe, `token_damage` by train's, the latter also without edited
-completions, each from several seeds. Needs what `dvc repro` made; the hidden states are computed
-once. Writes metrics/study.csv and metrics/study.png.
+`last_token` by the baseline's recipe; `token_damage` by train's, on sampled completions only and
+with their edits. Needs what `dvc repro` made. Writes metrics/study.csv and metrics/study.png.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -16,20 +15,19 @@ import torch
 import typer
 
 from goldrm import backbone_files, dictionary, metrics, plots
-from goldrm.checkpoint import ResumePoint
-from goldrm.config import EditsParams, Params, RewardModelParams, TrainParams, load_params
+from goldrm.config import EditsParams, EvaluateParams, Params, RewardModelParams, TrainParams
+from goldrm.config import load_params
 from goldrm.device import set_up
-from goldrm.features import labelled_completions, read_completions, write_states
 from goldrm.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, SFT
 from goldrm.preferences import Labeller
-from goldrm.random_streams import stream_seed
-from goldrm.reward_model import new_readout
+from goldrm.reward_model import empty_readout
+from goldrm.scoring import RewardModel
 from goldrm.tables import read_parquet, write_csv
-from goldrm.training import train_readout
-from goldrm.training_set import training_set, validation_set
+from goldrm.training_run import train_members
 
 WORK = Path(".work/study")
-STEPS = 2500  # of each training at least, so that few pairs are trained on as long as many
+STEPS = 1000  # of each training at least, so that few pairs are trained on as long as many
+SIZES = (500, 1000, 2000)
 
 
 @dataclass(frozen=True)
@@ -44,90 +42,73 @@ class Contender:
 def contenders(params: Params) -> list[Contender]:
     """The notebook's readout, and the default one without and with edited completions."""
     plain = EditsParams(of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
-    few = params.train.edits.model_copy(update={"more_prompts": 0})
-    recipes = {"token_damage": plain, "token_damage, edits": few}
+    edits = params.train.edits.model_copy(update={"more_prompts": 0})
+    one = params.reward_model.model_copy(update={"members": 1})
+    recipes = {"token_damage, no edits": plain, "token_damage": edits}
     return [
         Contender("last_token", params.baseline.reward_model, params.baseline.train),
         *(
-            Contender(name, params.reward_model, params.train.model_copy(update={"edits": edits}))
-            for name, edits in recipes.items()
+            Contender(name, one, params.train.model_copy(update={"edits": each}))
+            for name, each in recipes.items()
         ),
     ]
 
 
-def accuracies(
-    params: Params, contender: Contender, sizes: list[int | None], seeds: int
-) -> Iterator[dict[str, object]]:
-    """A row for each number of pairs and each seed."""
+def accuracies(params: Params, contender: Contender, seeds: int) -> Iterator[dict[str, Any]]:
+    """A row for each number of pairs and each seed: readout, pairs, seed, accuracy, low, high."""
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     labeller = Labeller(tokens, params.task, params.gold_reward)
     backbone = backbone_files.load_backbone(SFT, tokens, device)
-    validation = validation_set(read_parquet(COMPLETIONS / "validation.parquet"), labeller)
+    splits = ("train", "validation")
+    sampled = {split: read_parquet(COMPLETIONS / f"{split}.parquet") for split in splits}
     pairs = read_parquet(PAIRS / "test.parquet")
-    sides = [
-        read_completions(
-            backbone, tokens, contender.reward_model, pairs["prompt"].tolist(), pairs[side].tolist()
-        )
-        for side in ("chosen", "rejected")
-    ]
-    folder = WORK / contender.name.replace(", ", "-")
-    write_states(backbone, tokens, contender.reward_model, validation, folder / "validation")
-    sampled = read_parquet(COMPLETIONS / "train.parquet")
-    for size in sizes:
-        recipe = contender.train.model_copy(update={"num_pairs": size})
-        chosen = training_set(sampled, labeller, recipe, params.seed)
-        write_states(backbone, tokens, contender.reward_model, chosen, folder / f"train-{size}")
-        data = labelled_completions(chosen, folder / f"train-{size}")
-        epochs = -(-STEPS // max(len(data) // recipe.batch_size, 1))
-        recipe = recipe.model_copy(update={"epochs": epochs, "checkpoint_epochs": epochs + 1})
+    for size in (*SIZES, None):
+        epochs = -(-STEPS * contender.train.batch_size // (size or len(sampled["train"])))
+        epochs = max(epochs, contender.train.epochs) if size is None else epochs
+        recipe = contender.train.model_copy(update={"num_pairs": size, "epochs": epochs})
         for seed in range(seeds):
-            readout = new_readout(
-                contender.reward_model, backbone.sizes, stream_seed(seed, "study", 0)
+            work = WORK / f"{contender.name}-{size}-{seed}"
+            trained = train_members(
+                backbone, labeller, sampled, contender.reward_model, recipe, seed, work
             )
-            readout.fit_scale(data.rows)
-            trained = train_readout(
-                readout,
-                data,
-                labelled_completions(validation, folder / "validation"),
-                recipe,
-                seed,
-                ResumePoint(folder / "never.pt"),
-            )
-            readout.load_state_dict(dict(trained.state))
-            with torch.inference_mode():
-                chosen_reward, rejected_reward = (
-                    readout.eval()(side.rows, side.lengths).double().numpy() for side in sides
-                )
-            right = metrics.pairs_right(chosen_reward, rejected_reward)
-            low, high = metrics.bootstrap_mean_interval(
-                right, pairs["prompt_id"].to_numpy(), 2000, 0.95, np.random.default_rng(seed)
-            )
+            assert trained is not None
+            readout = empty_readout(contender.reward_model, backbone.sizes)
+            readout.load_state_dict(dict(trained.states[0]))
+            model = RewardModel(backbone, [readout], contender.reward_model, tokens)
             yield {
                 "readout": contender.name,
-                "pairs": size or _pairs(chosen),
+                "pairs": size or len(read_parquet(PAIRS / "train.parquet")),
                 "seed": seed,
-                "accuracy": right.mean(),
-                "low": low,
-                "high": high,
+                **_accuracy(model, pairs, params.evaluate, seed),
             }
 
 
-def _pairs(completions: pd.DataFrame) -> int:
-    rewards = completions.groupby("group")["gold_reward"]
-    size, kinds = rewards.size(), rewards.value_counts()
-    return int((size * (size - 1) // 2).sum() - (kinds * (kinds - 1) // 2).sum())
+def _accuracy(
+    model: RewardModel, pairs: pd.DataFrame, params: EvaluateParams, seed: int
+) -> dict[str, float]:
+    prompts = pairs["prompt"].tolist()
+    chosen, rejected = (
+        np.array(model.score(prompts, pairs[side].tolist())) for side in ("chosen", "rejected")
+    )
+    right = metrics.pairs_right(chosen, rejected)
+    low, high = metrics.bootstrap_mean_interval(
+        right,
+        pairs["prompt_id"].to_numpy(),
+        params.bootstrap_samples,
+        params.confidence,
+        np.random.default_rng(seed),
+    )
+    return {"accuracy": float(right.mean()), "low": low, "high": high}
 
 
-def main(
-    seeds: Annotated[int, typer.Option(help="Trainings at each size.")] = 3,
-) -> None:
+def main(seeds: Annotated[int, typer.Option(help="Trainings at each size.")] = 3) -> None:
     """Train, judge, draw."""
     params = load_params()
-    sizes: list[int | None] = [500, 1000, 2000, 4000, None]
-    rows: list[dict[str, object]] = []
+    torch.set_num_threads(params.runtime.threads)
+    rows: list[dict[str, Any]] = []
     for contender in contenders(params):
-        for row in accuracies(params, contender, sizes, seeds):
+        for row in accuracies(params, contender, seeds):
             typer.echo(row, err=True)
             rows.append(row)
     table = pd.DataFrame(rows)
