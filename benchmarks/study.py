@@ -15,8 +15,14 @@ import torch
 import typer
 
 from goldrm import backbone_files, dictionary, metrics, plots
-from goldrm.config import EditsParams, EvaluateParams, Params, RewardModelParams, TrainParams
-from goldrm.config import load_params
+from goldrm.config import (
+    EditsParams,
+    EvaluateParams,
+    Params,
+    RewardModelParams,
+    TrainParams,
+    load_params,
+)
 from goldrm.device import set_up
 from goldrm.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, SFT
 from goldrm.preferences import Labeller
