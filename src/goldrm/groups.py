@@ -60,7 +60,7 @@ def correlation_within_groups(
     _, group_of_row = np.unique(groups, return_inverse=True)
     lowest = np.full(group_of_row.max(initial=-1) + 1, np.inf)
     np.minimum.at(lowest, group_of_row, gold_reward)
-    above = np.bincount(group_of_row, weights=reward > lowest[group_of_row]) > 0
+    above = np.bincount(group_of_row, weights=gold_reward > lowest[group_of_row]) > 0
     kept = np.flatnonzero(above[group_of_row])
     values, first_rows = within_groups(
         lambda rows: correlation(reward[kept][rows], gold_reward[kept][rows]), groups[kept]

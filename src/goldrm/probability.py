@@ -119,7 +119,7 @@ def fit_temperature(difference: Floats, target: Floats) -> float:
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        return log_loss(difference * np.exp(log_temperature), target)
+        return log_loss(difference / np.exp(log_temperature), target)
 
     # Convex in 1 / temperature, hence one valley in its logarithm.
     low, high = np.log(TEMPERATURES)
