@@ -125,9 +125,7 @@ def test_statistics_by_hand(bootstrap: Bootstrap):
         ("gold_std_within", (0.25, sqrt(38 / 9))),
     ],
 )
-def test_intervals_resample_series(
-    bootstrap: Bootstrap, statistic: str, ends: tuple[float, float]
-):
+def test_intervals_resample_series(bootstrap: Bootstrap, statistic: str, ends: tuple[float, float]):
     """Of two series there are three resamples, and the ends are each of them alone."""
     table = evaluation.statistics(SCORED, COMPLETIONS, bootstrap).set_index("statistic")
     assert tuple(table.loc[statistic, ["low", "high"]]) == pytest.approx(ends)
@@ -182,9 +180,7 @@ def test_what_there_are_no_data_for_is_no_headline(bootstrap: Bootstrap):
         ("held_out", [("False", 3, 2 / 3), ("True", 1, 0.5)]),
     ],
 )
-def test_breakdown_by_hand(
-    bootstrap: Bootstrap, by: str, expected: list[tuple[str, int, float]]
-):
+def test_breakdown_by_hand(bootstrap: Bootstrap, by: str, expected: list[tuple[str, int, float]]):
     table = evaluation.breakdown(SCORED, bootstrap)
     assert list(table) == ["by", "label", "count", "value", "low", "high"]
     rows = table[table["by"] == by]
@@ -262,9 +258,10 @@ def test_probabilities_of_two_pairs_by_hand():
     )
     curve = found.reliability[found.reliability["temperature"] == 1]
     assert curve["targets"].tolist() == ["hard", "soft"]
-    assert curve[["count", "mean_confidence", "mean_target"]].to_numpy().tolist() == [
-        pytest.approx([2, 0.8, 0.5])
-    ] * 2
+    assert (
+        curve[["count", "mean_confidence", "mean_target"]].to_numpy().tolist()
+        == [pytest.approx([2, 0.8, 0.5])] * 2
+    )
     # A coin's rewards are best scaled to nothing.
     fitted = found.table[found.table["temperature"] != 1]
     assert fitted["log_loss"].tolist() == pytest.approx([log(2)] * 2, abs=1e-4)
