@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: repro test lint bench upstream setup clean
+.PHONY: repro test lint bench chaos upstream setup clean
 
 repro: setup  ## train and evaluate the reward model
 	goldrm check
@@ -23,19 +23,25 @@ lint: setup  ## formatting, style, types
 bench: setup  ## measure speed against the notebook's way
 	python benchmarks/bench.py
 
+chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
+	PYTHONPATH=tests python tests/chaos.py
+	GOLDRM_FUZZ=10 pytest tests/test_fuzz.py
+
 upstream: setup  ## train the stand-in language model again (frozen in upstream/dvc.yaml)
-	cd upstream && python train_sft.py
+	cd upstream && python -m goldrm.run train_sft.py
 	dvc commit --force upstream/dvc.yaml:train_sft
 	@echo "now set sft.sha256 in params.yaml to:" && sha256sum upstream/sft_lm.safetensors
 
 setup: $(INSTALLED)
 
+# site_cache_dir: everybody may write to DVC's default, /var/tmp/dvc, and DVC unpickles what it finds.
 $(INSTALLED): requirements.lock pyproject.toml
 	test -d $(VENV) || python3 -m venv $(VENV)
 	pip install --requirement requirements.lock
 	pip install --no-deps --no-build-isolation --editable .
 	python -m goldrm.plots_page
 	dvc config --local plots.html_template tmp/plots.html
+	dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	touch $@
 
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs

@@ -3,6 +3,7 @@
 Used by the tests that run the real `dvc repro`.
 """
 
+import copy
 import os
 import shutil
 import subprocess
@@ -62,6 +63,13 @@ class SmallPipeline:
         self.run("git", "add", ".")
         self.commit("small")
 
+    def copied(self, folder: Path) -> "SmallPipeline":
+        """Another one with the same files, whatever has become of the project in the meantime."""
+        other = copy.copy(self)
+        other.folder = folder
+        shutil.copytree(self.folder, folder)
+        return other
+
     def commit(self, message: str) -> None:
         """Commit what is staged."""
         author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
@@ -74,20 +82,28 @@ class SmallPipeline:
         _change(params, changes)
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the copy, with this interpreter's programs."""
+    def start(self, *command: str, folder: str = ".", **options: Any) -> subprocess.Popen[str]:
+        """Start a command in the copy, with this interpreter's programs."""
         programs = str(Path(sys.executable).parent)
         environment = os.environ | {
             "PATH": programs + os.pathsep + os.environ["PATH"],
             "PYTHONPATH": str(self.folder / "src"),  # this copy, not the editable install
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False
+        return subprocess.Popen(
+            command, cwd=self.folder / folder, env=environment, text=True, **options
         )
-        if check and done.returncode:
-            raise AssertionError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
-        return done
+
+    def run(
+        self, *command: str, folder: str = ".", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the copy to its end."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.start(*command, folder=folder, **pipes) as process:
+            out, err = process.communicate()
+        if check and process.returncode:
+            raise AssertionError(f"{command} failed:\n{out}\n{err}")
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def repro(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The real `dvc repro`."""

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,38 @@ def test_write_whole_makes_folders_and_replaces(tmp_path: Path):
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_write_left_goes_with_the_next(tmp_path: Path):
+    """Also where it is a trap: a link to another file."""
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / ".file.bin.part").symlink_to(other)
+    write_whole(folder / "file.bin", b"new")
+    assert list(folder.iterdir()) == [folder / "file.bin"]
+    assert (other.read_bytes(), (folder / "file.bin").is_symlink()) == (b"other", False)
+
+
+def test_killed_write_leaves_the_old_file_or_the_new_one(tmp_path: Path):
+    path = tmp_path / "model.bin"
+    code = (
+        "import sys; from pathlib import Path; from goldrm.checkpoint import write_whole\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    for byte in b'ab': write_whole(Path(sys.argv[1]), bytes([byte]) * 1_000_000)"
+    )
+    for moment in range(5):
+        with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(0.05 + 0.0037 * moment)
+            writer.kill()
+        content = path.read_bytes()
+        assert content in (b"a" * 1_000_000, b"b" * 1_000_000)
+    write_whole(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_written_files_are_readable_by_all(tmp_path: Path):
@@ -155,6 +188,21 @@ def test_bit_flip_in_the_header_is_no_traceback(saved: Path, bit: int):
     assert refused > header_end / 3
 
 
+def test_any_flipped_bit_in_the_values_is_noticed(saved: Path):
+    good = saved.read_bytes()
+    for place in range(8 + int.from_bytes(good[:8], "little"), len(good)):
+        saved.write_bytes(good[:place] + bytes([good[place] ^ 16]) + good[place + 1 :])
+        with pytest.raises(GoldrmError, match=r"model\.safetensors .* aren't those .* Delete it"):
+            read_tensors(saved)
+
+
+def test_tensors_in_use_do_not_change_with_their_file(saved: Path):
+    tensors, _ = read_tensors(saved)
+    with saved.open("r+b") as file:
+        file.write(bytes(saved.stat().st_size))
+    assert_equal(tensors, TENSORS)
+
+
 @pytest.mark.parametrize("metadata", ["{", "[" * 100_000, "[]", "3", '"text"', "null"])
 def test_metadata_that_is_no_mapping_is_refused(tmp_path: Path, metadata: str):
     path = tmp_path / "model.safetensors"
@@ -192,7 +240,7 @@ def test_resume_points_bytes_are_the_same(tmp_path: Path):
     assert (tmp_path / "first.pt").read_bytes() == (tmp_path / "second.pt").read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "overwritten"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "overwritten", "flipped"])
 def test_damaged_resume_point_is_named(tmp_path: Path, damage: str):
     path = tmp_path / "training.pt"
     ResumePoint(path).save({"epoch": 3, "state": TENSORS})
@@ -203,6 +251,8 @@ def test_damaged_resume_point_is_named(tmp_path: Path, damage: str):
             "truncated": good[: len(good) // 2],
             "text": b"epoch: 3",
             "overwritten": good.replace(b"PK", b"XX"),
+            # a value, which torch.load would read as another one
+            "flipped": good.replace(torch.tensor(5.0).numpy().tobytes(), b"flip", 1),
         }[damage]
     )
     with pytest.raises(GoldrmError, match=r"training\.pt is damaged .* Delete it"):

@@ -15,6 +15,7 @@ from conftest import ROOT
 from notebook_reference import NotebookLM, NotebookRM, load_rm_checkpoint
 from typer.testing import CliRunner
 
+from goldrm import environment
 from goldrm.backbone import BackboneSizes
 from goldrm.backbone_files import save_backbone
 from goldrm.cli import app
@@ -299,6 +300,29 @@ def test_check_names_the_parameter(project: Path):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("batch_size: 100", "batch_size: 0"))
     assert "train.batch_size is 0" in sentence_of("check")
+
+
+def test_check_says_what_was_made_elsewhere(project: Path):
+    environment.record("train_rm")
+    notes = json.loads((project / "environment.json").read_text())
+    assert notes == {"train_rm": environment.here()}
+    assert invoke("check").output == ""
+    elsewhere = {**notes, "evaluate": "torch 1.0, Python 3.12.0, Linux aarch64 DEFAULT"}
+    (project / "environment.json").write_text(json.dumps(elsewhere))
+    result = invoke("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("note: evaluate ran with torch 1.0")
+    assert environment.here() in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
+def test_damaged_note_of_the_environment_is_written_again(project: Path, content: bytes):
+    (project / "environment.json").write_bytes(content)
+    assert invoke("check").output == ""
+    environment.record("evaluate")
+    assert json.loads((project / "environment.json").read_text()) == {
+        "evaluate": environment.here()
+    }
 
 
 @pytest.mark.usefixtures("project")

@@ -143,6 +143,8 @@ def test_params_are_frozen(params: Params):
         ("sft.source", "hf://owner/model.safetensors"),
         ("sft.source", "ftp://host/model.pkl"),
         ("dictionary.source", "file:///tmp/dictionary.json"),
+        ("dictionary.source", '"a\\0b"'),
+        ("sft.source", '"model.pkl\\n"'),
         ("sft.sha256", "A" * 64),
         ("sft.sha256", "a" * 63),
         ("sft.sha256", "g" * 64),

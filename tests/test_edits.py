@@ -7,7 +7,7 @@ from math import sqrt
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldrm import edits
@@ -62,8 +62,9 @@ def test_probes_by_hand():
     ]
 
 
+@settings(max_examples=20, deadline=None)
 @given(prompts)
-def test_probes_are_all_there_are_and_all_lower_gold(prompt: Prompt):
+def test_probes_are_all_there_are_and_gold_falls_with_their_size(prompt: Prompt):
     exact = prompt.exact(100)
     found = probes(exact, prompt.difference, 100)
     more_than_one = len(exact) - 1
@@ -79,26 +80,20 @@ def test_probes_are_all_there_are_and_all_lower_gold(prompt: Prompt):
     )
     assert Counter(probe.kind for probe in found) == +expected
     assert len({(probe.kind, probe.completion) for probe in found}) == len(found)
-    for probe in found:
+    by_size: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [7.0])
+    for probe in sorted(found, key=lambda probe: abs(probe.k)):
         assert all(0 <= term <= 100 for term in probe.completion)
-        assert gold_reward(exact, probe.completion, NOTEBOOK) < 7.0
-
-
-@given(prompts)
-def test_gold_falls_with_the_size_of_the_error(prompt: Prompt):
-    exact = prompt.exact(100)
-    rewards: dict[tuple[str, int, bool], list[tuple[int, float]]] = defaultdict(list)
-    for probe in probes(exact, prompt.difference, 100):
         gold = gold_reward(exact, probe.completion, NOTEBOOK)
-        rewards[probe.kind, probe.position, probe.k > 0].append((abs(probe.k), gold))
+        place = None if probe.kind in ("truncated", "extended") else probe.position
+        by_size[probe.kind, place, probe.k > 0].append(gold)
         if probe.kind == "one_off":
             assert gold == pytest.approx(1 + 6 / (1 + 0.1 * sqrt(abs(probe.k))))
             assert exact[probe.position] + probe.k == probe.completion[probe.position]
-    for row in rewards.values():
-        assert sorted(row) == sorted(row, key=lambda point: -point[1])
-        assert len({gold for _, gold in row}) == len(row)
+    for golds in by_size.values():
+        assert all(larger < smaller for smaller, larger in pairwise(golds))
 
 
+@settings(deadline=None)
 @given(a_series, a_series, st.integers(0, 3))
 def test_equal_in_gold_is_what_the_gold_reward_says(
     exact: Series, completion: Series, repeats: int
@@ -108,6 +103,7 @@ def test_equal_in_gold_is_what_the_gold_reward_says(
         assert edits.equal_in_gold(exact, other) == edits.equal_in_gold(other, exact) == is_max
 
 
+@settings(max_examples=50, deadline=None)
 @given(a_series, st.integers(1, 9), st.integers(0, 2**32), st.sets(st.sampled_from(KINDS)))
 def test_random_edit_is_another_series_in_range(
     series: Series, difference: int, seed: int, kinds: set[Kind]
@@ -146,10 +142,10 @@ def test_random_edit_draws_the_kinds_asked_for_only(kind: Kind):
 
 def test_random_edit_makes_near_misses_and_gross_errors():
     rng = Random(1)
-    drawn = [random_edit(FIVE, 4, 100, rng) for _ in range(2000)]
+    drawn = [random_edit(FIVE, 4, 100, rng) for _ in range(600)]
     golds = [gold_reward(FIVE, edited, NOTEBOOK) for edited in drawn]
-    for low, high in ((6.4, 6.99), (5.5, 6.0), (5.0, 5.5), (1.0, 4.5)):
-        assert sum(low < gold < high for gold in golds) > 100
+    for low, high in ((6.0, 6.99), (5.5, 5.99), (5.0, 5.5), (1.0, 4.5)):
+        assert sum(low < gold < high for gold in golds) > 25
     assert 7.0 in golds  # the last term repeated
     assert max(map(len, drawn)) > 5 + edits.FURTHER_STEPS  # several edits in a row
 
@@ -162,7 +158,7 @@ def test_kinds_without_probes_make_none(exact: Series, monkeypatch: pytest.Monke
     assert others == (["wrong_step", "slip"] if len(exact) > 2 else [])
     probed = {probe.completion for probe in probes(exact, difference, 100)}
     rng = Random(2)
-    for _ in range(2000 if others else 0):
+    for _ in range(300 if others else 0):
         assert random_edit(exact, difference, 100, rng, others) not in probed
 
 

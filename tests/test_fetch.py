@@ -2,16 +2,17 @@
 
 import hashlib
 import importlib.util
+import resource
 import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from goldrm import fetch as fetch_module
 from goldrm.errors import GoldrmError
 from goldrm.fetch import fetch
 
@@ -136,12 +137,9 @@ def test_url_that_is_not_there_is_named(tmp_path: Path, server: str):
 
 
 @pytest.mark.parametrize("name", ["half.pkl", "reset.pkl", "hang.pkl", "500.pkl", "out.pkl"])
-def test_failing_server_is_named(
-    tmp_path: Path, server: str, name: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(fetch_module, "READ_SECONDS", 0.5)
+def test_failing_server_is_named(tmp_path: Path, server: str, name: str):
     with pytest.raises(GoldrmError, match=rf"{name} can't be read") as error:
-        fetch(f"{server}/{name}", None, tmp_path / "fetched.pkl")
+        fetch(f"{server}/{name}", None, tmp_path / "fetched.pkl", read_seconds=0.5)
     assert "\n" not in str(error.value)
 
 
@@ -164,3 +162,47 @@ def test_names_are_no_chain_of_file_systems(tmp_path: Path, source: Path):
     odd = tmp_path / "file::model.pkl"
     source.rename(odd)
     assert fetch(str(odd), SHA256, tmp_path / "fetched.pkl") == SHA256
+
+
+@pytest.mark.parametrize("from_url", [False, True], ids=["path", "URL"])
+def test_full_disk_is_not_blamed_on_the_source(
+    tmp_path: Path, server: str, source: Path, from_url: bool
+):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, limit[1]))
+    try:
+        with pytest.raises(GoldrmError, match=r"copied to .*fetched\.pkl: File too large.*room"):
+            fetch(
+                f"{server}/whole.pkl" if from_url else str(source), None, tmp_path / "fetched.pkl"
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path: Path, source: Path):
+    with pytest.raises(GoldrmError, match=r"can't be copied to .*model\.pkl/fetched\.pkl: "):
+        fetch(str(source), None, source / "fetched.pkl")
+
+
+def test_file_that_changes_while_it_is_copied_is_checked_as_copied(tmp_path: Path, source: Path):
+    """Whatever mixture of both was read: it is what was hashed, or the pin refuses it."""
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            source.write_bytes(CONTENT[::-1])
+            source.write_bytes(CONTENT)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        for _ in range(30):
+            copy = tmp_path / "fetched.pkl"
+            assert fetch(str(source), None, copy) == hashlib.sha256(copy.read_bytes()).hexdigest()
+            with suppress(GoldrmError):
+                fetch(str(source), SHA256, copy)
+                assert copy.read_bytes() == CONTENT
+    finally:
+        stop.set()
+        writer.join()

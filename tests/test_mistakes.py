@@ -1,7 +1,7 @@
 """The kinds of mistakes, by hand and against edits whose mistake is known."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldrm.edits import Probe, probes
@@ -72,6 +72,7 @@ def expected_of(probe: Probe, terms: int) -> Mistake:
             return "malformed"
 
 
+@settings(max_examples=20, deadline=None)
 @given(
     st.builds(
         Prompt,
@@ -87,6 +88,7 @@ def test_probes_make_the_mistake_they_are_made_for(prompt: Prompt):
         assert mistake(exact, probe.completion) == expected_of(probe, len(exact)), probe
 
 
+@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 14), st.lists(st.integers(0, 100)))
 def test_every_completion_has_one(start: int, difference: int, terms: int, completion: list[int]):
     exact = list(range(start, start + difference * terms, difference))

@@ -18,6 +18,10 @@ from goldrm.stage import run_stage
 
 DVC_YAML = """\
 stages:
+  other:
+    cmd: python other.py
+    deps:
+      - other.yaml
   double:
     cmd: python double.py
     params:
@@ -32,8 +36,6 @@ stages:
       - "${data.url}"
     outs:
       - out.txt
-  other:
-    cmd: python other.py
 """
 PARAMS_YAML = """\
 factor: 2
@@ -242,6 +244,29 @@ def test_work_folder_stays_after_a_failure():
     message_of(fail)
     (folder,) = work_folders()
     assert (folder / "visits").read_text() == "x"
+
+
+def other(_: DoubleParams, work: Path) -> None:
+    """A stage that a later one follows."""
+    with (work / "visits").open("a") as visits:
+        visits.write("x")
+
+
+def test_finished_work_stays_until_a_later_stage_starts():
+    """DVC may be killed before it records the outputs; it then deletes them and runs it again."""
+    run_stage(load, other)
+    run_stage(load, other)
+    (visits,) = Path(".work/other").glob("*/visits")
+    assert visits.read_text() == "xx"
+    run_stage(load, double)
+    assert not list(Path(".work").glob("*/*"))
+
+
+def test_unfinished_work_of_others_stays():
+    message_of(fail)
+    run_stage(load, other)
+    (folder,) = work_folders()
+    assert (folder / "visits").exists()
 
 
 def test_next_run_goes_on_in_the_same_folder():

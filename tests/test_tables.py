@@ -1,6 +1,7 @@
 """Tables as files, and the pairs that users bring."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +79,17 @@ def test_truncated_parquet_is_refused(tmp_path: Path, kept: int):
 
 
 def test_bit_flip_in_parquet_is_no_traceback(tmp_path: Path):
-    """Either the file is still a whole one or the sentence comes; never another exception."""
+    """Either it doesn't matter or the sentence comes; never other rows or another exception."""
     path = tmp_path / "train.parquet"
     write_parquet(path, TABLE)
     good = path.read_bytes()
     places = range(0, len(good), 4)
-    refused = 0
     for place in places:
         damaged = bytearray(good)
         damaged[place] ^= 1
         path.write_bytes(damaged)
-        try:
-            read_parquet(path)
-        except GoldrmError:
-            refused += 1
-    assert refused > len(places) / 10
+        with suppress(GoldrmError):
+            pd.testing.assert_frame_equal(read_parquet(path), TABLE)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ files, tokens' meanings or how tokens are picked. Module names are the notebook'
 both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -270,9 +270,10 @@ class Backbone(nn.Module):
         sequences: Sequence[list[int]],
         cache: KeyValueCache,
         width: int,
+        last_only: bool = True,
         layers: Sequence[int] | None = None,
-    ) -> Float[Tensor, "batch embds"]:
-        """Read sequences right-aligned into an empty cache; the last token's hidden state of each.
+    ) -> Iterator[Float[Tensor, "_alike asked embds"]]:
+        """Read sequences right-aligned into an empty cache.
 
         The padding on their left attends only to padding, so its keys and values are the same for
         all and are computed once; so is, in training mode, its dropout.
@@ -281,20 +282,22 @@ class Backbone(nn.Module):
             sequences: token ids, those of one length side by side: they are read together.
             cache: with room for `width` positions of so many sequences.
             width: positions; each sequence has 1 to `width` tokens.
+            last_only: see `hidden_states`.
             layers: see `hidden_states`.
+
+        Yields:
+            Hidden states of the tokens of the next sequences that are of one length.
         """
         device = self.token_prediction.weight.device
         padding = self._padding(width - min(map(len, sequences)))
-        last: list[Tensor] = []
         end = 0
         for length, alike in groupby(sequences, key=len):
             token_ids = torch.tensor(list(alike), device=device)
             first, end = end, end + len(token_ids)
             rows = cache.rows(first, end)
             rows.begin_with(padding, width - length)
-            last.append(self.hidden_states(token_ids, rows, True, layers)[:, 0])
+            yield self.hidden_states(token_ids, rows, last_only, layers)
         cache.advance(width)
-        return torch.cat(last)
 
     def _padding(self, length: int) -> KeyValueCache:
         """Keys and values of `length` padding tokens at the first positions."""

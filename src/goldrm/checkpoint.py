@@ -3,11 +3,12 @@
 It must not know what the tensors mean; the course's formats are `course.py`'s.
 """
 
+import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +21,35 @@ from goldrm.errors import GoldrmError
 
 # One key, because safetensors doesn't write several in a fixed order (its issue 584).
 METADATA_KEY = "goldrm"
+DIGEST_KEY = "sha256"  # in that metadata, of the tensors
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a kill or a full disk leaves the old one or the new one, never a part.
 
+    Not for two processes that write one file at once: a stage's lock keeps the second one waiting.
+
     Raises:
         GoldrmError: when it can't be written.
     """
-    temporary: str | None = None
+    # One name, not a random one: what a SIGKILL leaves behind goes when the file is written again.
+    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # NamedTemporaryFile makes files that only their owner can read.
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
+        os.replace(part, path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise GoldrmError(
             f"{path} can't be written: {error.strerror}. Make room or allow writing there, "
             "then run again; finished work is kept."
         ) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -64,9 +65,9 @@ def write_tensors(
     Raises:
         GoldrmError: when the file can't be written.
     """
-    described = {METADATA_KEY: json.dumps(metadata)} if metadata else None
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, safetensors.torch.save(contiguous, described))
+    described = json.dumps({**(metadata or {}), DIGEST_KEY: _digest(contiguous)})
+    write_whole(path, safetensors.torch.save(contiguous, {METADATA_KEY: described}))
 
 
 def read_tensors(path: Path, name: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -82,17 +83,32 @@ def read_tensors(path: Path, name: str | None = None) -> tuple[dict[str, Tensor]
     try:
         with safetensors.safe_open(path, framework="pt") as file:  # pyright: ignore
             described: dict[str, str] = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            # Copies: the file may change while the tensors are in use.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
         metadata = json.loads(described.get(METADATA_KEY, "{}"))
         if not isinstance(metadata, dict):
             raise ValueError(f"its metadata is {metadata!r:.80}")
+        digest = metadata.pop(DIGEST_KEY, None)
+        if digest is not None and digest != _digest(tensors):
+            raise ValueError("its tensors aren't those that were written")
         return tensors, metadata
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise GoldrmError(
-            f"{name or path} is not a whole .safetensors file ({error}). Make it or get it again."
+            f"{name or path} is not a whole .safetensors file ({error}). Delete it and make it or "
+            "get it again."
         ) from None
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """A checksum of names, types, shapes and values: .safetensors itself has none."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 class ResumePoint:
@@ -107,7 +123,9 @@ class ResumePoint:
         # Through memory: torch.save(path) writes the file's name into the file.
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        write_whole(self._path, buffer.getvalue())
+        content = buffer.getvalue()
+        # A checksum first: torch.load doesn't look at its archive's own.
+        write_whole(self._path, hashlib.sha256(content).digest() + content)
 
     def load(self) -> dict[str, Any] | None:
         """The checkpoint, or None where there is none.
@@ -115,10 +133,14 @@ class ResumePoint:
         Raises:
             GoldrmError: when it is damaged.
         """
-        if not self._path.exists():
-            return None
         try:
-            return torch.load(self._path, map_location="cpu", weights_only=True)
+            stored = self._path.read_bytes()
+            digest, content = stored[:DIGEST_BYTES], stored[DIGEST_BYTES:]
+            if hashlib.sha256(content).digest() != digest:
+                raise ValueError("its checksum is another")
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
         except Exception as error:
             raise GoldrmError(
                 f"{self._path} is damaged ({type(error).__name__}). Delete it: the work starts "

@@ -112,10 +112,17 @@ def course(
 @app.command()
 @_errors_as_sentences
 def check() -> None:
-    """Check params.yaml, before `dvc repro` removes a stage's outputs to run it."""
+    """Check params.yaml, before `dvc repro` removes a stage's outputs to run it.
+
+    And say where dvc.lock comes from, if that isn't a machine like this one.
+    """
     from goldrm.config import load_params
+    from goldrm.environment import difference
 
     load_params()
+    note = difference()
+    if note is not None:
+        typer.echo(f"note: {note}", err=True)
 
 
 @app.command()

@@ -7,6 +7,7 @@ package takes the section it needs, never the whole.
 import difflib
 import re
 import reprlib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,17 +18,25 @@ from goldrm.edits import Kind
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Source = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _known_scheme(source))]
-LocalSource = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _local(source))]
+Text = Annotated[str, Field(min_length=1), AfterValidator(lambda source: _printable(source))]
+Source = Annotated[Text, AfterValidator(lambda source: _known_scheme(source))]
+LocalSource = Annotated[Text, AfterValidator(lambda source: _local(source))]
 DecoderName = Literal["kv_cache", "sliding_window"]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 P = TypeVar("P", bound="Section")
+LARGEST_YAML = 100_000  # bytes; PyYAML takes seconds, and a thousand times the memory, for 1 MB
 
 
 class Section(BaseModel):
     """A section of params.yaml: immutable, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _printable(source: str) -> str:
+    if not source.isprintable():
+        raise ValueError(f"{source!r:.80} holds characters that no path or URL should")
+    return source
 
 
 def _local(source: str) -> str:
@@ -150,6 +159,7 @@ class RewardModelParams(Section):
 
     readout: Literal["last_token", "token_damage"]
     layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    prompt_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     hidden_size: int = Field(ge=1, le=65_536)
     channels: int = Field(ge=1, le=65_536)
     dropout: Probability
@@ -159,8 +169,9 @@ class RewardModelParams(Section):
 
     @model_validator(mode="after")
     def _ascending(self) -> "RewardModelParams":
-        if self.layers != sorted(set(self.layers)):
-            raise ValueError(f"layers must ascend without repetition, found {self.layers}")
+        for layers in (self.layers, self.prompt_layers):
+            if layers != sorted(set(layers)):
+                raise ValueError(f"layers must ascend without repetition, found {layers}")
         return self
 
 
@@ -286,7 +297,19 @@ class UpstreamParams(Section):
 
 
 class _Yaml12Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does (and `dvc exp run -S` writes)."""
+    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does (and `dvc exp run -S` writes).
+
+    And that refuses a key that stands twice, of which the first would be ignored.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = [name for name, count in Counter(key.value for key in keys).items() if count > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                problem=f"{twice[0]:.40} stands there twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 _Yaml12Loader.add_implicit_resolver(
@@ -303,7 +326,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         GoldrmError: when the file is missing, unreadable or not such a mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)  # noqa: S506
+        with path.open("rb") as file:
+            text = file.read(LARGEST_YAML + 1)
+        if len(text) > LARGEST_YAML:
+            raise ValueError(f"it has more than {LARGEST_YAML} bytes")
+        content = yaml.load(text.decode(), Loader=_Yaml12Loader)  # noqa: S506
     except FileNotFoundError:
         raise GoldrmError(
             f"{path} doesn't exist here. Run from the project's root folder, or restore it "

@@ -3,6 +3,8 @@
 They are read as weights only: nothing in them is executed. It must not know stages or paths.
 """
 
+import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from goldrm.errors import GoldrmError
+from goldrm.limits import MEMORY, rehearse
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -48,14 +51,18 @@ def read_sft_checkpoint(path: Path, name: str) -> tuple[dict[str, Any], dict[str
             f"{name} is not the course's step-2 checkpoint: expected a dict with "
             f"{' and '.join(expected)}, found {_described(content)}."
         )
-    net_parameters = {
-        name: value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-        for name, value in content["net_parameters"].items()
-    }
     state = content["SFT_LMnet_dict"]
     if not all(isinstance(key, str) and isinstance(state[key], Tensor) for key in state):
         raise GoldrmError(f"{name}: SFT_LMnet_dict holds other things than named tensors.")
-    return net_parameters, state
+    _refuse_more_than_the_file_holds(state.values(), path, name)
+    try:
+        return {key: _plain(value) for key, value in content["net_parameters"].items()}, state
+    except RuntimeError:  # of a tensor without values
+        raise GoldrmError(f"{name}: net_parameters holds tensors that aren't numbers.") from None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
@@ -69,11 +76,13 @@ def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
     content = _load(path, str(path))
     try:
         positives, negatives = content
-        return [
+        pairs = [
             (_token_ids(positive), _token_ids(negative))
             for positive, negative in zip(positives, negatives, strict=True)
         ]
-    except (TypeError, ValueError, AttributeError, IndexError, KeyError):
+        _refuse_more_than_the_file_holds((ids for pair in pairs for ids in pair), path, str(path))
+        return [(chosen.tolist(), rejected.tolist()) for chosen, rejected in pairs]
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError):
         raise GoldrmError(
             f"{path} is not the course's step-3 training set: expected "
             f"[list_positive_response, list_negative_response] of one length with entries "
@@ -81,27 +90,58 @@ def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
         ) from None
 
 
-def _token_ids(entry: Any) -> list[int]:
+def _token_ids(entry: Any) -> Tensor:
     token_ids, _ = entry
     if not isinstance(token_ids, Tensor) or token_ids.ndim != 1 or token_ids.dtype not in INTEGERS:
         raise TypeError
-    return token_ids.tolist()
+    return token_ids
 
 
 def _load(path: Path, name: str) -> Any:
+    """The content of an archive, tried out in a child process within limits.
+
+    weights_only keeps an archive from running code, but not from claiming all memory (packed
+    zeros; an order for bytes) nor from never ending (a key of tuples in tuples in tuples).
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        size = path.stat().st_size
     except FileNotFoundError:
         raise GoldrmError(f"{name} doesn't exist. Correct the path in params.yaml.") from None
-    except Exception as error:  # whatever a damaged or hostile archive provokes
-        reason = str(error).split("\n")[0]
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, str(error)) from None
+
+    def load() -> Any:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    reason = rehearse(load, MEMORY + 3 * size)
+    if reason is not None:
+        raise _unreadable(name, reason)
+    return load()
+
+
+def _unreadable(name: str, reason: str) -> GoldrmError:
+    return GoldrmError(
+        f"{name} can't be read as plain tensors and containers, and nothing else is ever "
+        f"loaded: {reason}. Get the file again from the course."
+    )
+
+
+def _refuse_more_than_the_file_holds(tensors: Iterable[Tensor], path: Path, name: str) -> None:
+    """Strides of 0 and shared storages let a small file show tensors of any size."""
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    size = path.stat().st_size
+    if claimed > size:
         raise GoldrmError(
-            f"{name} can't be read as plain tensors and containers, and nothing else is ever "
-            f"loaded: {type(error).__name__}: {reason:.160}. Get the file again from the course."
-        ) from None
+            f"{name} shows {claimed} bytes of tensors, but the file has {size}. Get the file again "
+            "from the course."
+        )
 
 
 def _described(content: object) -> str:
     if isinstance(content, dict):
-        return f"a dict with {', '.join(map(str, list(content)[:8])) or 'nothing'}"
+        return f"a dict with {', '.join(map(_shown, list(content)[:8])) or 'nothing'}"
     return f"a {type(content).__name__}"
+
+
+def _shown(key: object) -> str:
+    return f"{key:.40}" if isinstance(key, str) else f"{reprlib.repr(key):.40}"

@@ -156,5 +156,5 @@ def template_words() -> list[str]:
 
 
 def _listed(tokens: Sequence[str]) -> str:
-    shown = ", ".join(repr(token) for token in tokens[:8])
+    shown = ", ".join(f"{token!r:.40}" for token in tokens[:8])
     return shown if len(tokens) <= 8 else f"{shown} and {len(tokens) - 8} more"

@@ -202,29 +202,23 @@ def _every_edit(
                 yield Probe(kind, k, position, completion)
 
 
+def _is_possible(kind: Kind, series: Series, difference: int, max_value: int) -> bool:
+    # The smallest sizes first, because they nearly always stay in range.
+    sizes = sorted(_RULES[kind].sizes(len(series), max_value), key=abs)
+    return any(True for _ in _every_edit(kind, sizes, series, difference, max_value))
+
+
 def possible_kinds(
     series: Series, difference: int, max_value: int, kinds: Sequence[Kind] = KINDS
 ) -> list[Kind]:
     """The kinds that can change `series` and stay in 0..max_value; never empty with `KINDS`."""
-    return [
-        kind
-        for kind in kinds
-        if next(_edits_from_small(kind, series, difference, max_value), None) is not None
-    ]
-
-
-def _edits_from_small(
-    kind: Kind, series: Series, difference: int, max_value: int
-) -> Iterator[Probe]:
-    # The smallest first, because they nearly always stay in range.
-    sizes = sorted(_RULES[kind].sizes(len(series), max_value), key=abs)
-    return _every_edit(kind, sizes, series, difference, max_value)
+    return [kind for kind in kinds if _is_possible(kind, series, difference, max_value)]
 
 
 def _drawn_edit(kind: Kind, series: Series, difference: int, max_value: int, rng: Random) -> Series:
     rule = _RULES[kind]
     sizes = rule.sizes(len(series), max_value)
-    size = int(sizes.stop ** rng.random())  # log-uniform: misses by 1 as often as by dozens
+    size = int(sizes.stop ** rng.random() ** 2)  # of 1..100, half are at most 3
     signed = [k for k in (-size, 0, size) if k in sizes]
     if not signed:
         return series
@@ -241,8 +235,9 @@ def random_edit(
 ) -> Series:
     """A series edited at random: mostly once, sometimes two or three times over.
 
-    Both near misses and gross errors occur: a change's size is drawn log-uniformly. Each edit adds
-    at most `FURTHER_STEPS` terms. The gold reward may still be the same (the last term repeated).
+    Both near misses and gross errors occur: small changes are likelier, but none is left out. Each
+    edit adds at most `FURTHER_STEPS` terms. The gold reward may still be the same (the last term
+    repeated).
 
     Args:
         series: an exact series or a sampled completion, values in 0..max_value.
@@ -258,13 +253,12 @@ def random_edit(
     Raises:
         ValueError: when none of `kinds` can change `series`; see `possible_kinds`.
     """
-    possible = possible_kinds(series, difference, max_value, kinds)
-    if not possible:
+    if not any(_is_possible(kind, series, difference, max_value) for kind in kinds):
         raise ValueError(f"none of {', '.join(kinds) or 'no kinds'} can change {series}")
     edited = series
     while edited == series:
         for _ in range(rng.choices((1, 2, 3), ONE_TWO_THREE)[0]):
-            edited = _drawn_edit(rng.choice(possible), edited, difference, max_value, rng)
+            edited = _drawn_edit(rng.choice(kinds), edited, difference, max_value, rng)
     return edited
 
 

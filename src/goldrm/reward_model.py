@@ -14,8 +14,12 @@ from torch.nn import functional as F
 from goldrm.backbone import BackboneSizes
 from goldrm.config import RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
+from goldrm.features import LabelledCompletions, States
+from goldrm.hidden_states import OUTLOOK
 from goldrm.random_streams import random_stream
 
+PROMPT_QUERIES, QUERY_SIZE = 8, 32  # what is looked for in a prompt, and the width of an answer
+SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
 SCALE_ROWS = 65_536  # rows whose mean and deviation are computed together
 
 
@@ -29,78 +33,121 @@ class LastTokenReadout(nn.Module):
             nn.LayerNorm(d), nn.Linear(d, d), nn.ReLU(), nn.Linear(d, 1)
         )
 
-    def fit_scale(self, rows: Float[Tensor, "rows embds"]) -> None:
+    def fit_scale(self, completions: LabelledCompletions) -> None:
         """Nothing: the LayerNorm scales each state by itself."""
 
-    def forward(
-        self, rows: Float[Tensor, "completions embd"], lengths: Int[Tensor, " completions"]
-    ) -> Float[Tensor, " completions"]:
+    def forward(self, states: States) -> Float[Tensor, " completions"]:
         """Reward of each completion, of which there is one row, its last token's."""
-        return self.reward_prediction(rows).squeeze(-1)
+        return self.reward_prediction(states.rows).squeeze(-1)
 
 
 class TokenDamageReadout(nn.Module):
     """Adds up the damage that each token does, and maps the sum to a reward.
 
-    A token is judged by the hidden states at it and at the token before, which had to predict it.
-    What it does wrong is carried along: signed deviations add up from token to token, as a wrong
+    A token is judged by the hidden states at it and at the token before, which had to predict it,
+    and by what was asked for: `PROMPT_QUERIES` learned queries attend to the prompt's tokens. What
+    a token does wrong is carried along: signed deviations add up from token to token, as a wrong
     step shifts all later terms. The state at the last token tells what is missing. Damages, of
     several kinds, are not negative and are summed over the completion; a small network maps the
-    logarithms of the sums to the reward. So the form is the gold reward's, 1 + 6 / (1 + 0.1 √Σ).
+    logarithms of the sums to the reward. So the form is the gold reward's, 1 + 6 / (1 + 0.1 √Σ),
+    and as no gold reward is above that of an exact completion, no reward is.
     """
 
-    def __init__(self, params: RewardModelParams, embds: int) -> None:
-        """`embds` is the width of the rows: that of all layers read."""
+    def __init__(self, params: RewardModelParams, embds: int, prompt_embds: int) -> None:
+        """`embds` and `prompt_embds` are the widths of the rows of completions and prompts."""
         super().__init__()
         size, kinds = params.hidden_size, params.channels
-        self.mean = nn.Buffer(torch.zeros(embds))
-        self.scale = nn.Buffer(torch.ones(embds))
+        asked = PROMPT_QUERIES * QUERY_SIZE
+        self.scale = Standardised(embds)
+        self.prompt_scale = Standardised(prompt_embds)
+        self.queries = nn.Parameter(torch.randn(PROMPT_QUERIES, QUERY_SIZE) / QUERY_SIZE**0.5)
+        self.keys = nn.Linear(prompt_embds, asked)
+        self.values = nn.Linear(prompt_embds, asked)
         self.before = nn.Linear(embds, size)
         self.at = nn.Linear(embds, size, bias=False)
+        self.asked = nn.Linear(asked, size, bias=False)
+        self.token = nn.Linear(size, size)
         self.deviation = nn.Linear(size, kinds)
         self.carried = nn.Linear(size + 2 * kinds, size)
         self.damage = nn.Linear(size, kinds)
-        self.missing = nn.Linear(embds, size)
-        self.missing_damage = nn.Linear(2 * size, kinds)
+        self.end = nn.Linear(embds, size)
+        self.asked_at_end = nn.Linear(asked, size, bias=False)
+        self.missing = nn.Linear(2 * size, size)
+        self.missing_damage = nn.Linear(size, kinds)
         self.dropout = nn.Dropout(params.dropout)
-        self.reward = nn.Sequential(nn.Linear(kinds, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.reward_hidden = nn.Linear(kinds, 64)
+        self.reward = nn.Linear(64, 1)
+        self.ceiling = nn.Buffer(torch.tensor(torch.inf))
 
-    def fit_scale(self, rows: Float[Tensor, "rows embds"]) -> None:
-        """Let each feature have mean 0 and deviation 1 over these rows."""
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for part in rows.split(SCALE_ROWS):
-            values = part.double()
-            count += len(values)
-            total = total + values.sum(0)
-            squares = squares + (values**2).sum(0)
-        mean = total / count
-        self.mean.copy_(mean)
-        self.scale.copy_((squares / count - mean**2).clamp(min=1e-6).sqrt())
+    def fit_scale(self, completions: LabelledCompletions) -> None:
+        """Let each feature have mean 0 and deviation 1 there, and rewards begin at their mean.
 
-    def forward(
-        self, rows: Float[Tensor, "rows embds"], lengths: Int[Tensor, " completions"]
-    ) -> Float[Tensor, " completions"]:
-        """Reward of each completion.
-
-        Args:
-            rows: states of the prompt's last token and of each token of the completion.
-            lengths: rows of each completion, at least one.
+        The highest gold reward becomes the ceiling of the rewards.
         """
+        self.scale.fit(completions.rows)
+        self.prompt_scale.fit(completions.prompt_rows)
+        nn.init.constant_(self.reward.bias, float(completions.gold_rewards.mean()))
+        self.ceiling.copy_(completions.gold_rewards.max())
+
+    def forward(self, states: States) -> Float[Tensor, " completions"]:
+        """Reward of each completion."""
+        lengths = states.lengths
         owner = torch.repeat_interleave(lengths)
         last = torch.cumsum(lengths, 0) - 1
         first = last + 1 - lengths
-        scaled = (rows - self.mean) / self.scale
+        rows = self.scale(states.rows)
+        asked = self._asked(states)[states.prompt]
         judged = torch.ones(len(rows), 1, device=rows.device).index_fill(0, first, 0.0)
-        seen = self.at(scaled) + self.before(scaled).roll(1, 0)
-        token = self.dropout(F.relu(seen)) * judged
-        deviation = self.deviation(token) * judged
-        so_far = torch.cumsum(deviation, 0)
-        so_far = so_far - so_far[first][owner]
-        token = F.relu(self.carried(torch.cat((token, F.relu(so_far), F.relu(-so_far)), dim=1)))
+        token = self.at(rows) + self.before(rows).roll(1, 0) + self.asked(asked)[owner]
+        token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
+        deviation = torch.cumsum(self.deviation(token) * judged, 0)
+        deviation = deviation - deviation[first][owner]
+        carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
+        token = F.relu(self.carried(carried))
         damage = F.softplus(self.damage(token)) * judged
-        missing = torch.cat((F.relu(self.missing(scaled[last])), token[last]), dim=1)
-        total = F.softplus(self.missing_damage(missing)).index_add(0, owner, damage)
-        return self.reward(torch.log1p(total)).squeeze(-1)
+        end = F.relu(self.end(rows[last]) + self.asked_at_end(asked))
+        end = self.dropout(F.relu(self.missing(torch.cat((end, token[last]), dim=1))))
+        total = F.softplus(self.missing_damage(end)).index_add(0, owner, damage)
+        reward = self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
+        # While it trains a reward above the ceiling still has a slope, to come down by.
+        beyond = F.relu(reward - self.ceiling)
+        return reward - (1 - SLOPE_ABOVE if self.training else 1.0) * beyond
+
+    def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
+        """What each query finds in each prompt: its values' mean by the softmax of its keys."""
+        rows = self.prompt_scale(states.prompt_rows)
+        prompts = len(states.prompt_lengths)
+        owner = torch.repeat_interleave(states.prompt_lengths)
+        scores = (self.keys(rows).unflatten(1, self.queries.shape) * self.queries).sum(-1)
+        weights = (scores - scores.max()).exp()  # (rows, queries)
+        total = weights.new_zeros(prompts, PROMPT_QUERIES).index_add(0, owner, weights)
+        values = self.values(rows).unflatten(1, self.queries.shape) * weights[:, :, None]
+        found = values.new_zeros(prompts, *self.queries.shape).index_add(0, owner, values)
+        return (found / total[:, :, None]).flatten(1)
+
+
+class Standardised(nn.Module):
+    """Gives each feature mean 0 and deviation 1, by fixed numbers."""
+
+    def __init__(self, features: int) -> None:
+        """Nothing fitted: features stay as they are."""
+        super().__init__()
+        self.mean = nn.Buffer(torch.zeros(features))
+        self.deviation = nn.Buffer(torch.ones(features))
+
+    def fit(self, rows: Float[Tensor, "rows features"]) -> None:
+        """Take mean and deviation from these rows."""
+        total, squares = torch.zeros(()).double(), torch.zeros(()).double()
+        for part in rows.split(SCALE_ROWS):
+            values = part.double()
+            total, squares = total + values.sum(0), squares + (values**2).sum(0)
+        mean = total / len(rows)
+        self.mean.copy_(mean)
+        self.deviation.copy_((squares / len(rows) - mean**2).clamp(min=1e-6).sqrt())
+
+    def forward(self, rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
+        """The rows on that scale."""
+        return (rows - self.mean) / self.deviation
 
 
 Readout = LastTokenReadout | TokenDamageReadout
@@ -110,7 +157,9 @@ def empty_readout(params: RewardModelParams, sizes: BackboneSizes) -> Readout:
     """A readout of the kind that `params` names, with whatever weights PyTorch gives it."""
     if params.readout == "last_token":
         return LastTokenReadout(sizes.d)
-    return TokenDamageReadout(params, len(params.layers) * sizes.d)
+    return TokenDamageReadout(
+        params, len(params.layers) * sizes.d + OUTLOOK, len(params.prompt_layers) * sizes.d
+    )
 
 
 def new_readout(params: RewardModelParams, sizes: BackboneSizes, seed: int) -> Readout:
@@ -124,10 +173,11 @@ def new_readout(params: RewardModelParams, sizes: BackboneSizes, seed: int) -> R
     Raises:
         GoldrmError: when a layer is asked for that the language model doesn't have.
     """
-    if params.layers[-1] > sizes.num_layers:
+    deepest = max(*params.layers, *params.prompt_layers)
+    if deepest > sizes.num_layers:
         raise GoldrmError(
-            f"reward_model.layers asks for layer {params.layers[-1]}, but the language model has "
-            f"{sizes.num_layers}. Lower it."
+            f"reward_model.layers or prompt_layers ask for layer {deepest}, but the language model "
+            f"has {sizes.num_layers}. Lower it."
         )
     with random_stream(seed, f"{params.readout} initial weights"):
         return empty_readout(params, sizes)

@@ -59,7 +59,7 @@ class CachedDecoder:
         self._cache = KeyValueCache.allocate(
             sizes, len(prompts), sizes.context_length, like=backbone.token_prediction.weight
         )
-        self._last = backbone.read(prompts, self._cache, width)
+        self._last = torch.cat(list(backbone.read(prompts, self._cache, width)))[:, -1]
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
@@ -91,7 +91,8 @@ class SlidingWindowDecoder:
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
-        return self._backbone.token_prediction(self._backbone.hidden_states(self._window)[:, -1])
+        hidden = self._backbone.hidden_states(self._window, last_only=True)
+        return self._backbone.token_prediction(hidden[:, -1])
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
         """Append one token to every sequence."""

@@ -64,7 +64,7 @@ class RewardModel:
 
     def _rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         states = read_completions(self.backbone, self.dictionary, self.params, prompts, completions)
-        return torch.stack([member.eval()(states.rows, states.lengths) for member in self.members])
+        return torch.stack([member.eval()(states) for member in self.members])
 
 
 def save_reward_model(

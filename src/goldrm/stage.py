@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
-from goldrm import distributed
+from goldrm import distributed, environment
 from goldrm.config import Section, read_yaml
 from goldrm.errors import GoldrmError
 
 WORK = Path(".work")  # for what an interrupted stage goes on with; neither Git nor DVC sees it
+DONE = "done"  # a file that marks the work folder of a stage that has ended well
 P = TypeVar("P", bound=Section)
 
 
@@ -76,7 +77,11 @@ def _run(
                 f"{', '.join(changed)} changed while the stage ran, so its outputs belong to "
                 "neither state. Run `dvc repro` again."
             )
-        shutil.rmtree(folder)
+        environment.record(name)
+        if name == _stages()[-1]:
+            shutil.rmtree(folder)
+        else:
+            (folder / DONE).touch()
 
 
 def _alone(name: str) -> AbstractContextManager[Any]:
@@ -90,14 +95,25 @@ def _alone(name: str) -> AbstractContextManager[Any]:
 
 
 def _folder(name: str, inputs: dict[str, str]) -> Path:
+    """The stage's folder, after dropping what nobody will go on with.
+
+    A finished stage's folder stays until a later stage starts: only then is it sure that DVC has
+    recorded the outputs. Killed in between, DVC deletes them and runs the stage again.
+    """
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     folder = WORK / name / fingerprint
-    if folder.parent.exists():
-        for other in folder.parent.iterdir():
-            if other != folder:
-                shutil.rmtree(other)
+    earlier = _stages()[: _stages().index(name)]
+    for other in WORK.glob("*/*"):
+        finished = other.parent.name in earlier and (other / DONE).exists()
+        if finished or (other.parent.name == name and other != folder):
+            shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / DONE).unlink(missing_ok=True)
     return folder
+
+
+def _stages() -> list[str]:
+    return list(read_yaml(Path("dvc.yaml"))["stages"])
 
 
 def _inputs(name: str) -> dict[str, str]:

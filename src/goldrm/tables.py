@@ -1,5 +1,6 @@
 """Tables as files, written whole; it must not know what the columns mean."""
 
+import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from pyarrow.parquet import ParquetWriter
 
 from goldrm.checkpoint import write_whole
 from goldrm.errors import GoldrmError
+from goldrm.limits import MEMORY, memory_limit
+
+DIGEST_KEY = "goldrm_sha256"  # among the attributes that pandas keeps in a Parquet file
 
 ROW_GROUP = 20_000  # rows that are compressed together
 
@@ -57,7 +61,9 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
         GoldrmError: when the file can't be written.
     """
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    digested = table.copy(deep=False)
+    digested.attrs = {DIGEST_KEY: _digest(table)}
+    digested.to_parquet(buffer, index=False)
     write_whole(path, buffer.getvalue())
 
 
@@ -68,7 +74,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
         GoldrmError: when it is missing or damaged.
     """
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        digest = table.attrs.pop(DIGEST_KEY, None)
+        if digest is not None and digest != _digest(table):
+            raise ValueError("its rows aren't those that were written")
+        return table
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException) as error:
@@ -76,6 +86,12 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise GoldrmError(
             f"{path} is not a whole Parquet file ({reason:.200}). Delete it and make it again."
         ) from None
+
+
+def _digest(table: pd.DataFrame) -> str:
+    """A checksum of names and values: a Parquet file has none of its own."""
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+    return hashlib.sha256(repr(list(table.columns)).encode() + rows).hexdigest()
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -95,12 +111,22 @@ def read_pairs(path: Path) -> pd.DataFrame:
     Raises:
         GoldrmError: when the file can't be read or lacks a column or a text.
     """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with memory_limit(MEMORY + 64 * size):
+            return _checked_pairs(path)
+    except MemoryError:
+        raise GoldrmError(
+            f"{path} takes far more memory than a file of {size} bytes should. Split it."
+        ) from None
+
+
+def _checked_pairs(path: Path) -> pd.DataFrame:
     table = _READERS.get(path.suffix, _unknown_kind)(path)
     for column in ("prompt", "chosen", "rejected"):
         if column not in table:
-            raise GoldrmError(
-                f"{path} has no column {column}; found {', '.join(map(str, table.columns))}."
-            )
+            found = ", ".join(map(str, table.columns[:20]))
+            raise GoldrmError(f"{path} has no column {column}; found {found:.300}.")
         if table[column].isna().any():
             row = int(table[column].isna().argmax())
             raise GoldrmError(f"{path}: row {row} (counted from 0) has no {column}.")

@@ -216,7 +216,7 @@ def _outcome(
 ) -> Outcome:
     device = next(readout.parameters()).device
     states, gold_rewards, group = completions.batch(groups)
-    rewards = readout(states.rows.to(device), states.lengths.to(device))
+    rewards = readout(states.to(device))
     return Outcome.of(rewards, gold_rewards.to(device), group.to(device), train)
 
 

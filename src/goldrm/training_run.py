@@ -76,7 +76,7 @@ def train_members(
     for member in range(reward_model.members):
         member_seed = stream_seed(seed, "member", member)
         readout = new_readout(reward_model, backbone.sizes, member_seed)
-        readout.fit_scale(labelled["train"].rows)
+        readout.fit_scale(labelled["train"])
         trained.append(
             train_readout(
                 readout.to(device),

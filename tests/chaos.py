@@ -1,0 +1,283 @@
+"""Kills the pipeline at random moments and checks that nothing is lost: `make chaos`.
+
+A stand-alone program, of which `test_chaos.py` runs a short version. A seed decides which stage is
+killed, how far into it, and whether the stage, dvc or both are.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from small_pipeline import SmallPipeline
+
+from goldrm.checkpoint import ResumePoint
+
+STAGES = (*("train_sft", "load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "evaluate"),)
+VICTIMS = ("stage", "dvc", "both", "ctrl-c")
+POLL_SECONDS = 0.02
+PATIENCE_SECONDS = 300  # what takes longer hangs
+
+# Sizes at which every stage has several chunks or resume points, and lasts a second or two.
+ROOT: dict[str, dict[str, Any]] = {
+    "sft": {"source": "upstream/sft_lm.safetensors", "sha256": None, "evaluation_prompts": 40},
+    "sampling": {"chunk_size": 8},
+    "pairs": {"num_pairs": 700},
+    "train": {"epochs": 120, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 5},
+}
+UPSTREAM: dict[str, dict[str, Any]] = {
+    "runtime": {"threads": 1},
+    "model": {"d": 16, "num_heads": 2, "num_layers": 2},
+    "train": {"steps": 150, "warmup_steps": 10, "checkpoint_steps": 10},
+}
+
+
+EDIT: dict[str, dict[str, Any]] = {"pairs": {"num_pairs": 650}, "train": {"learning_rate": 1e-3}}
+
+
+def new_pipeline(folder: Path) -> SmallPipeline:
+    """A fresh project, upstream's model not yet trained."""
+    folder.mkdir()
+    pipeline = SmallPipeline(folder)
+    pipeline.set_params(ROOT)
+    path = folder / "upstream/params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for section, values in UPSTREAM.items():
+        params[section] |= values
+    path.write_text(yaml.safe_dump(params))
+    for name in ("sft_lm.safetensors", "dvc.lock"):
+        (folder / "upstream" / name).unlink(missing_ok=True)
+    return pipeline
+
+
+def command_of(stage: str) -> tuple[str, ...]:
+    """Upstream's training has its own command, the other stages are run by DVC."""
+    if stage == "train_sft":
+        return "python", "-m", "goldrm.run", "train_sft.py"
+    return "dvc", "repro"
+
+
+def finish_upstream(pipeline: SmallPipeline) -> None:
+    """As `make upstream` does."""
+    pipeline.run(*command_of("train_sft"), folder="upstream")
+    pipeline.run("dvc", "commit", "--quiet", "--force", "upstream/dvc.yaml:train_sft")
+
+
+def everything(folder: Path) -> dict[str, str]:
+    """The hash of every file, but for Git's and DVC's own and the locks."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path): hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        for path in paths
+        if path.parts[0] not in (".git", ".dvc")
+        and not (path.suffix == ".lock" and ".work" in path.parts)
+    }
+
+
+@dataclass
+class Watch:
+    """Looks at work in progress, and objects when some of it is done a second time."""
+
+    folder: Path
+    made: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    progress: dict[Path, int] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Note chunks and resume points as they are now; they may go at any moment."""
+        for path in [p for work in (".work", "upstream/.work") for p in self._files(work)]:
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                made = (status.st_ino, status.st_mtime_ns)
+                if path.name != "training.pt":
+                    assert self.made.setdefault(path, made) == made, f"{path} was made again"
+                elif self.made.get(path) != made:
+                    self._went_on(path)
+                    self.made[path] = made
+
+    def _files(self, work: str) -> list[Path]:
+        with suppress(FileNotFoundError):
+            files = (self.folder / work).glob("*/*/**/*.*")
+            return [p for p in files if p.suffix != ".part" and p.stem != "fetched" and p.is_file()]
+        return []
+
+    def _went_on(self, path: Path) -> None:
+        state = ResumePoint(path).load()
+        if state is not None:
+            done = state["step"] if "step" in state else len(state["curve"])
+            assert done >= self.progress.get(path, 0), f"{path} went back to {done}"
+            self.progress[path] = done
+
+
+class Running:
+    """A `dvc repro`, or upstream's training, that is under way."""
+
+    def __init__(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
+        """Started in a session of its own, as a terminal would."""
+        self.log = pipeline.folder / ".git/chaos.log"
+        self._watch = watch
+        with self.log.open("a") as output:
+            self.process = pipeline.start(
+                *command_of(stage),
+                folder="upstream" if stage == "train_sft" else ".",
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stage(self) -> tuple[str, psutil.Process] | None:
+        """The stage at work now, and its process."""
+        with suppress(psutil.Error):
+            root = psutil.Process(self.process.pid)
+            for process in [root, *root.children(recursive=True)]:
+                for name in STAGES:
+                    if process.cmdline()[-1:] and process.cmdline()[-1].endswith(f"{name}.py"):
+                        return name, process
+        return None
+
+    def wait_for(self, stage: str) -> tuple[str, psutil.Process] | None:
+        """Wait until this stage, or a later one, is at work; None where the run ends before."""
+        first = STAGES.index(stage)
+        while self.process.poll() is None:
+            found = self.stage()
+            if found and STAGES.index(found[0]) >= first:
+                return found
+            self.pause()
+        return None
+
+    def pause(self) -> None:
+        self._watch.look()
+        time.sleep(POLL_SECONDS)
+
+    def kill(self, victim: str, stage: psutil.Process) -> None:
+        """End one or both, without a chance to tidy up but for Ctrl-C; wait for dvc's end."""
+        with suppress(psutil.Error, ProcessLookupError):
+            if victim == "stage":
+                stage.kill()
+            elif victim == "dvc":
+                self.process.kill()
+            else:
+                signal_ = signal.SIGINT if victim == "ctrl-c" else signal.SIGKILL
+                os.killpg(self.process.pid, signal_)
+        self.process.wait(PATIENCE_SECONDS)
+
+
+def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
+    """Run a pipeline to its end; seconds that each stage's process was there."""
+    seconds: Counter[str] = Counter()
+    for first in STAGES[:2]:
+        running = Running(pipeline, first, Watch(pipeline.folder))
+        before = time.monotonic()
+        while running.process.poll() is None:
+            found, now = running.stage(), time.monotonic()
+            if found:
+                seconds[found[0]] += now - before
+            before = now
+            time.sleep(POLL_SECONDS)
+        assert running.process.returncode == 0, running.log.read_text()
+        if first == "train_sft":
+            finish_upstream(pipeline)
+    return seconds
+
+
+class Chaos:
+    """Uninterrupted runs, and interrupted ones to compare with them."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        """Make the uninterrupted run."""
+        self._random = random.Random(seed)
+        self._template = new_pipeline(folder / "template")
+        self._pipelines = 0
+        whole = self._new()
+        self._durations = durations_of(whole)
+        self._expected = everything(whole.folder)
+        self.kills: Counter[tuple[str, str]] = Counter()
+
+    @cached_property
+    def _expected_edited(self) -> dict[str, str]:
+        whole = self._new()
+        finish_upstream(whole)
+        whole.set_params(EDIT)
+        whole.repro()
+        return everything(whole.folder)
+
+    def _new(self) -> SmallPipeline:
+        self._pipelines += 1
+        return self._template.copied(self._template.folder.with_name(str(self._pipelines)))
+
+    def round(self, stages: tuple[str, ...], kills: int, edit_at: str | None = None) -> None:
+        """Kill a fresh pipeline in each of some stages, run it to its end, and compare.
+
+        Args:
+            stages: where to kill.
+            kills: how often in each stage.
+            edit_at: change parameters after this stage's kills.
+        """
+        pipeline = self._new()
+        watch = Watch(pipeline.folder)
+        for stage in STAGES:
+            for _ in range(kills if stage in stages else 0):
+                self._kill(pipeline, stage, watch)
+            if stage == "train_sft":
+                finish_upstream(pipeline)
+            if stage == edit_at:
+                pipeline.set_params(EDIT)
+        last = Running(pipeline, "load_dictionary", watch)
+        while last.process.poll() is None:
+            last.pause()
+        log = last.log.read_text()
+        assert last.process.returncode == 0, log
+        # A traceback of the stage, or of dvc; Ctrl-C while Python itself starts is Python's.
+        assert not re.search(r'File ".*/(goldrm|dvc)/', log), log
+        expected = self._expected_edited if edit_at else self._expected
+        found = everything(pipeline.folder)
+        assert found == expected, sorted(dict(found.items() ^ expected.items()))
+        assert "up to date" in pipeline.run("dvc", "status").stdout
+
+    def _kill(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
+        victims = ("stage", "ctrl-c") if stage == "train_sft" else VICTIMS
+        victim, share = self._random.choice(victims), self._random.uniform(0, 1.1)
+        running = Running(pipeline, stage, watch)
+        found = running.wait_for(stage)
+        if found is None:
+            return
+        end = time.monotonic() + share * self._durations[found[0]]
+        while time.monotonic() < end and running.process.poll() is None:
+            running.pause()
+        if running.process.poll() is None:
+            self.kills[found[0], victim] += 1
+            running.kill(victim, found[1])
+
+
+def main() -> None:
+    """Kill until there were enough, and say where."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="kills in all, at least")
+    parser.add_argument("--seed", type=int, default=0, help="decides what is killed, and when")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        chaos = Chaos(Path(folder), options.seed)
+        edits = (None, "generate_pairs", None, "train_rm")
+        number = 0
+        while chaos.kills.total() < options.kills:
+            chaos.round(STAGES, kills=3, edit_at=edits[number % len(edits)])
+            number += 1
+            print(f"round {number}: {chaos.kills.total()} kills, the same bytes", flush=True)
+        for (stage, victim), count in sorted(chaos.kills.items()):
+            print(f"{stage:<16}{victim:<8}{count:>4}")
+
+
+if __name__ == "__main__":
+    main()
