@@ -125,7 +125,7 @@ def _copy_project(folder: Path) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).exists():
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
 

@@ -3,7 +3,7 @@
 It must not know files, figures or how rewards are made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,12 @@ class Bootstrap:
         return {"statistic": name, "value": value, "low": low, "high": high}
 
 
+def series_numbers(prompt_ids: Iterable[int], labeller: Labeller) -> Ints:
+    """A number for each prompt's exact series, by which rows are resampled; equal for equal."""
+    exact = [labeller.space[prompt_id].exact(labeller.task.max_value) for prompt_id in prompt_ids]
+    return pd.factorize(pd.Series(exact))[0]
+
+
 def described(completions: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
     """Each completion of a prompt once, with what it is judged by besides its reward.
 
@@ -68,8 +74,8 @@ def described(completions: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
         labeller: knows the exact series.
 
     Returns:
-        The same columns and series (a number for each exact series, by which rows are resampled),
-        length (of the completion, in terms), mistake (see `mistakes`).
+        The same columns and series (of `series_numbers`), length (of the completion, in terms),
+        mistake (see `mistakes`).
     """
     table = completions.drop_duplicates(["prompt_id", "completion"], ignore_index=True)
     exact = [
@@ -78,7 +84,7 @@ def described(completions: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
     ]
     values = [tuple(map(int, text.split())) for text in table["completion"]]
     return table.assign(
-        series=pd.factorize(pd.Series(exact))[0],
+        series=series_numbers(table["prompt_id"].tolist(), labeller),
         length=[float(len(each)) for each in values],
         mistake=[mistake(*both) for both in zip(exact, values, strict=True)],
     )

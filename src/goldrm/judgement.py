@@ -92,7 +92,7 @@ def judge(
         "calibration": evaluation.calibration(completions, gold_reward.min, gold_reward.max),
         "probability": probabilities.table,
         "reliability": probabilities.reliability,
-        "best_of_n": _best_of_n(best_of, params, bootstrap),
+        "best_of_n": _best_of_n(best_of, labeller, bootstrap),
         "probes": probing.falls(probes, bootstrap),
         "one_off": probing.by_size(probes),
         "over_estimates": probing.search_over_estimates(
@@ -145,7 +145,7 @@ def _with_scores(best_of: pd.DataFrame, model: RewardModel) -> pd.DataFrame:
     return best_of.merge(scores, on=["prompt_id", "completion"])
 
 
-def _best_of_n(best_of: pd.DataFrame, params: EvaluateParams, bootstrap: Bootstrap) -> pd.DataFrame:
+def _best_of_n(best_of: pd.DataFrame, labeller: Labeller, bootstrap: Bootstrap) -> pd.DataFrame:
     """By reward, by the language model's log-probability, by an oracle, at random.
 
     Every prompt counts with as many completions as the prompt that has the fewest: those without
@@ -159,5 +159,5 @@ def _best_of_n(best_of: pd.DataFrame, params: EvaluateParams, bootstrap: Bootstr
     }
     sizes = [n for n in (2**power for power in range(13)) if n <= size]
     scores = {name: columns[name] for name in ("reward", "log_probability")}
-    clusters = columns["prompt_id"][:, 0]
+    clusters = evaluation.series_numbers(columns["prompt_id"][:, 0].tolist(), labeller)
     return best_of_n_table(scores, columns["gold_reward"], sizes, clusters, *bootstrap.options)

@@ -1,6 +1,7 @@
 """Drawing only: tables in, figures out. Colours are Okabe and Ito's, told apart by all."""
 
 import io
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from goldrm.checkpoint import write_whole
 
@@ -38,9 +40,8 @@ def reward_vs_gold(completions: pd.DataFrame) -> Figure:
         completions: with columns reward and gold_reward.
     """
     figure, (axes,) = _figure(
-        1,
         "Each point is a completion of an unseen series. On the line, "
-        "the model is exact; above it, it is fooled.",
+        "the model is exact; above it, it is fooled."
     )
     gold_rewards = completions["gold_reward"]
     axes.scatter(
@@ -60,9 +61,9 @@ def learning_curve(curve: pd.DataFrame) -> Figure:
     """
     kept = curve["step"].to_numpy()[curve["validation_loss"].to_numpy().argmin()]
     figure, axes = _figure(
-        2,
         "Left: the loss minimised. Right: pairs ranked right. Where train "
         "and validation part, the model memorises.",
+        panels=2,
     )
     for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
         panel.plot(curve["step"], curve[f"train_{name}"], color=BLUE, label="train")
@@ -84,9 +85,9 @@ def calibration(bins: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
         reliability: of `evaluation.Probabilities`.
     """
     figure, axes = _figure(
-        2,
         "Left: mean reward ± its standard deviation in each bin of gold rewards. Right: how often "
         "the preferred completion is the better one. On the line, the model is calibrated.",
+        panels=2,
     )
     left, right = axes
     ends = [bins["mean_gold_reward"].min(), bins["mean_gold_reward"].max()]
@@ -97,8 +98,10 @@ def calibration(bins: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
     left.set(xlabel="gold reward", ylabel="reward", title="Rewards")
     right.plot([0.5, 1], [0.5, 1], color=ORANGE, linewidth=1.5)
     plain = reliability[reliability["temperature"] == 1.0]
-    for (targets, curve), marker in zip(plain.groupby("targets"), "os", strict=False):
-        right.plot(curve["mean_confidence"], curve["mean_target"], marker, ls="-", label=targets)
+    for (targets, curve), style in zip(plain.groupby("targets"), STYLES, strict=False):
+        right.plot(
+            curve["mean_confidence"], curve["mean_target"], marker="o", label=targets, **style
+        )
     right.set(xlabel="confidence σ(|reward difference|)", ylabel="target", title="Preferences")
     right.legend(title="targets")
     return figure
@@ -110,18 +113,20 @@ def breakdown(table: pd.DataFrame) -> Figure:
     Args:
         table: of `evaluation.breakdown`.
     """
-    properties = [name for name in table["by"].unique() if name != "held_out"]
+    sizes = table["by"].value_counts(sort=False)
+    properties = sizes[(sizes > 1) | (sizes.index != "held_out")].index
     figure, axes = _figure(
-        len(properties),
-        "Share of pairs ranked right with its interval, by property; the dashed line is a coin's. "
-        "Short or low bars are where the model is weak.",
-        width=3.4,
+        "Share of pairs ranked right and its interval, by property; the mistake is the rejected "
+        "completion's. The dashed line is a coin's: near it and left of it the model is weak.",
+        panels=len(properties),
+        width=3.6,
     )
+    leftmost = min(0.5, table["low"].min())
     for panel, name in zip(axes, properties, strict=True):
         rows = table[table["by"] == name]
-        _intervals(panel, rows["label"].astype(str), rows)
+        _intervals(panel, rows["label"], rows)
         panel.axvline(0.5, color=GREY, linewidth=1, ls="--")
-        panel.set(title=name, xlabel="accuracy")
+        panel.set(title=_words(name), xlabel="accuracy", xlim=(leftmost - 0.03, 1.03))
     return figure
 
 
@@ -132,21 +137,24 @@ def best_of_n(table: pd.DataFrame) -> Figure:
         table: of `best_of_n.best_of_n_table`.
     """
     figure, axes = _figure(
-        2,
         "Gold reward of the best of n completions, by who picks, against n and against the upper "
-        "bound of its KL divergence. A curve that turns down shows over-optimisation.",
+        "bound of its KL divergence; the band is the interval of picking by reward. A curve that "
+        "turns down shows over-optimisation.",
+        panels=2,
     )
     for panel, x in zip(axes, ("n", "kl_bound"), strict=True):
         for (name, rows), style in zip(
             table.groupby("picked_by", sort=False), STYLES, strict=False
         ):
-            panel.plot(rows[x], rows["gold_reward"], label=name, **style)
-            panel.fill_between(
-                rows[x], rows["low"], rows["high"], color=style["color"], alpha=0.15, linewidth=0
-            )
-        panel.set(xlabel=x.replace("_", " "), ylabel="gold reward")
+            panel.plot(rows[x], rows["gold_reward"], marker=".", label=_words(name), **style)
+        rows = table[table["picked_by"] == "reward"]
+        panel.fill_between(rows[x], rows["low"], rows["high"], color=BLUE, alpha=0.15, linewidth=0)
+        panel.set_ylabel("gold reward")
         panel.legend()
     axes[0].set_xscale("log", base=2)
+    axes[0].xaxis.set_major_formatter("{x:g}")
+    axes[0].set_xlabel("n")
+    axes[1].set_xlabel("KL bound in nats")
     return figure
 
 
@@ -158,15 +166,18 @@ def probes(table: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
         one_off: of `probing.by_size`.
     """
     figure, (left, right) = _figure(
-        2,
-        "Left: how often the reward is below the exact series', by what is wrong. Right: mean "
-        "reward of one term off by k; it should lie on the gold reward's curve.",
+        "Left: how often the reward is below the exact series', by what is wrong; one off further: "
+        "below the same term's that is off by one less; dashed: a coin's. Right: mean reward of "
+        "one term off by k; it should lie on the gold reward's curve.",
+        panels=2,
     )
     _intervals(left, table["label"], table)
+    left.axvline(0.5, color=GREY, linewidth=1, ls="--")
     left.set(xlabel="share of probes", title="The reward falls")
-    right.plot(one_off["size"], one_off["gold_reward"], color=ORANGE, ls="--", label="gold reward")
-    right.plot(one_off["size"], one_off["reward"], color=BLUE, label="reward")
-    right.set(xlabel="k", ylabel="mean", title="One term off by k")
+    for name, style in zip(("reward", "gold_reward"), STYLES[::2], strict=False):
+        right.plot(one_off["size"], one_off[name], marker=".", label=_words(name), **style)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.set(xlabel="k", ylabel="mean reward", title="One term off by k")
     right.legend()
     return figure
 
@@ -178,12 +189,13 @@ def compared(table: pd.DataFrame) -> Figure:
         table: of `evaluation.compared`.
     """
     figure, axes = _figure(
-        2,
-        "The reward model beside baselines, on the same unseen pairs: further right is better.",
+        "The reward model beside baselines, on the same unseen pairs: further right is better. "
+        "Dashed: a coin's.",
+        panels=2,
     )
     for panel, name in zip(axes, ("accuracy", "spearman"), strict=True):
         rows = table[table["statistic"] == name]
-        _intervals(panel, rows["scorer"].str.replace("_", " "), rows)
+        _intervals(panel, rows["scorer"], rows)
         panel.axvline(0.5 if name == "accuracy" else 0.0, color=GREY, linewidth=1, ls="--")
         panel.set(xlabel=name)
     return figure
@@ -230,15 +242,24 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
 def _intervals(axes: Axes, labels: pd.Series, rows: pd.DataFrame) -> None:
     """A row of the table a line, from top to bottom: its value and interval."""
     places = range(len(rows))
-    beyond = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-    axes.errorbar(rows["value"], places, xerr=beyond, fmt="o", color=BLUE, capsize=3)
-    axes.set_yticks(places, labels)
-    axes.invert_yaxis()
+    # Not errorbar, which refuses a value outside its interval: a percentile bootstrap has such.
+    axes.hlines(places, rows["low"], rows["high"], color=BLUE)
+    for name, marker in (("low", "|"), ("high", "|"), ("value", "o")):
+        axes.plot(rows[name], places, marker, color=BLUE)
+    axes.set_yticks(places, [_words(label) for label in labels])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
-def _figure(panels: int, caption: str, width: float = 6.4) -> tuple[Figure, list[Axes]]:
-    """An empty figure with a sentence under it that says how to read it."""
-    figure = Figure(figsize=(width * panels, 4.8), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)
-    figure.supxlabel(caption, fontsize=9, color=GREY)
-    return figure, list(axes[0])
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _figure(caption: str, panels: int = 1, width: float = 5.4) -> tuple[Figure, list[Axes]]:
+    """An empty figure of up to three panels a row, with sentences under it on how to read it."""
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(width * columns, 0.78 * width * rows + 0.4), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
+    letters = int(15 * width * columns)  # that fit an inch of this size, 15
+    figure.supxlabel(textwrap.fill(caption, letters), fontsize=9, color=GREY)
+    return figure, axes

@@ -11,7 +11,7 @@ import pandas as pd
 
 from goldrm import groups, metrics
 from goldrm.edits import possible_kinds, probes, random_edit
-from goldrm.evaluation import Bootstrap, over_estimates
+from goldrm.evaluation import Bootstrap, over_estimates, series_numbers
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
 
@@ -23,14 +23,14 @@ def probe_table(prompt_ids: Sequence[int], labeller: Labeller, score: Score) -> 
     """Every probe of the prompts' exact series, with its reward and the exact completion's.
 
     Returns:
-        prompt_id, prompt, series (a number for each exact series), kind, k, position, completion,
+        prompt_id, prompt, series (of `evaluation.series_numbers`), kind, k, position, completion,
         gold_reward, reward, exact_reward.
     """
     rows: list[dict[str, object]] = []
     for group, prompt_id in enumerate(prompt_ids):
         prompt = labeller.space[prompt_id]
         exact = prompt.exact(labeller.task.max_value)
-        asked = {"prompt": prompt.text, "series": " ".join(map(str, exact))}
+        asked = {"prompt": prompt.text}
         rows.append({**labeller.series(group, prompt_id, exact), **asked, "kind": "exact"})
         for probe in probes(exact, prompt.difference, labeller.task.max_value):
             row = labeller.series(group, prompt_id, probe.completion)
@@ -41,7 +41,7 @@ def probe_table(prompt_ids: Sequence[int], labeller: Labeller, score: Score) -> 
     table["reward"] = score(table["prompt"].tolist(), table["completion"].tolist())
     exact_rows = table[table["kind"] == "exact"].set_index("group")
     table["exact_reward"] = table["group"].map(exact_rows["reward"])
-    table["series"] = pd.factorize(table["series"])[0]
+    table["series"] = series_numbers(table["prompt_id"].tolist(), labeller)
     return table[table["kind"] != "exact"].drop(columns=["group", "exact"])
 
 

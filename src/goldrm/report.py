@@ -7,12 +7,12 @@ from typing import Any
 from goldrm.errors import GoldrmError
 from goldrm.paths import METRICS, PLOTS
 
-STAGES = ("sft", "pairs", "train", "eval")
+STAGES = ("sft", "pairs", "train", "baseline", "eval")
 NEXT = """\
-next   dvc plots show                          all plots on one page
-       goldrm score "PROMPT" "COMPLETION"      the reward of any completion
-       dvc exp run -S train.num_pairs=500      the notebook's number of training pairs
-       dvc params diff; dvc metrics diff       what changed, and what it did
+next     dvc plots show                          all plots on one page
+         goldrm score "PROMPT" "COMPLETION"      the reward of any completion
+         dvc exp run -S train.num_pairs=500      the notebook's number of training pairs
+         dvc params diff; dvc metrics diff       what changed, and what it did
 """
 
 
@@ -23,12 +23,12 @@ def report() -> str:
         GoldrmError: when a metrics file is missing or damaged.
     """
     lines = [
-        f"{stage:<6} " + "  ".join(f"{name} {value}" for name, value in _read(stage).items())
+        f"{stage:<8} " + "  ".join(f"{name} {value}" for name, value in _read(stage).items())
         for stage in STAGES
     ]
     figures = sorted(str(path) for path in PLOTS.glob("*.png"))
     tables = sorted(str(path) for path in PLOTS.glob("*.csv"))
-    lines += [f"look   {', '.join(figures)}", f"       {', '.join(tables)}"]
+    lines += [f"look     {', '.join(figures)}", f"         {', '.join(tables)}"]
     return "\n".join(lines) + "\n" + NEXT
 
 
