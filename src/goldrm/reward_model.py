@@ -77,7 +77,7 @@ class TokenDamageReadout(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
         self.reward_hidden = nn.Linear(kinds, 64)
         self.reward = nn.Linear(64, 1)
-        self.ceiling = nn.Buffer(torch.tensor(torch.inf))
+        self.ceiling = nn.Buffer(torch.tensor(torch.finfo(torch.float32).max))
 
     def fit_scale(self, completions: LabelledCompletions) -> None:
         """Let each feature have mean 0 and deviation 1 there, and rewards begin at their mean.
