@@ -61,9 +61,7 @@ def prompts_of(labeller: Labeller, split: Split) -> list[int]:
 
 @pytest.fixture(scope="module")
 def small(params: Params) -> Params:
-    changes = {
-        **{"bootstrap_samples": 100, "probed_prompts": 2, "search_rounds": 2, "examples": 3},
-    }
+    changes = {"bootstrap_samples": 100, "probed_prompts": 2, "search_rounds": 2, "examples": 3}
     return params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
 
 
@@ -91,7 +89,7 @@ def readouts(
 
 @pytest.fixture
 def model(backbone: Backbone, dictionary: Dictionary, params: Params) -> RewardModel:
-    changes = {"layers": [0, 2], "hidden_size": 8, "channels": 4}
+    changes = {"layers": [0, 2], "prompt_layers": [1], "hidden_size": 8, "channels": 4}
     return readouts(backbone, dictionary, params.reward_model.model_copy(update=changes))
 
 
@@ -138,17 +136,17 @@ def test_scores_are_the_models_own(
     assert table["notebook"].tolist() == pytest.approx(notebook.score(*texts), abs=1e-5)
     per_token = table["log_probability"] / (table["length"] + 1)  # and the end
     assert table["mean_log_probability"].tolist() == pytest.approx(per_token.tolist())
-    # The notebook's model over the same window: the prompt ends at its middle.
+    # The notebook's model over the same window: the prompt ends just behind its middle.
     prompt, completion = (dictionary.encode(column[0]) for column in texts)
-    padded = [dictionary.pad_id] * (20 - len(prompt)) + prompt + completion
+    padded = [dictionary.pad_id] * (21 - len(prompt)) + prompt + completion
     with torch.no_grad():
         logits = reference_lm(torch.tensor([padded]))[0]
     said = [*completion, dictionary.eos_id]
-    expected = logits.log_softmax(-1)[19 : 19 + len(said)].gather(1, torch.tensor(said)[:, None])
+    expected = logits.log_softmax(-1)[20 : 20 + len(said)].gather(1, torch.tensor(said)[:, None])
     assert table["log_probability"][0] == pytest.approx(expected.sum().item(), abs=1e-3)
 
 
-def test_the_same_again_and_whatever_the_order_of_tables(
+def test_the_same_again(
     tables: dict[str, pd.DataFrame],
     model: RewardModel,
     notebook: RewardModel,

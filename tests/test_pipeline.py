@@ -19,11 +19,17 @@ from small_pipeline import SmallPipeline
 
 from goldrm import backbone_files, dictionary
 
-STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "evaluate"]
+STAGES = [
+    *("load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline", "evaluate")
+]
 
 
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
+
+
+def plots_of(pipeline: SmallPipeline) -> list[Path]:
+    return sorted((pipeline.folder / "metrics/plots").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +57,25 @@ def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert not list((pipeline.folder / ".work").glob("*/*")), "finished stages leave nothing behind"
 
 
-def test_another_copy_gives_the_same_bytes(pipeline: SmallPipeline, tmp_path: Path) -> None:
+def written(folder: Path) -> dict[str, bytes]:
+    """What the stages made, by name."""
+    files = [path for out in ("data", "metrics") for path in (folder / out).rglob("*.*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_another_copy_gives_the_same_bytes(
+    pipeline: SmallPipeline, tmp_path: Path, processes: int
+) -> None:
     other = SmallPipeline(tmp_path)
+    other.set_params({"runtime": {"processes": processes}})
     other.repro()
-    for name in ("dvc.lock", "metrics/eval.json", "metrics/plots/reward_vs_gold.png"):
-        assert (other.folder / name).read_bytes() == (pipeline.folder / name).read_bytes()
+    expected, found = written(pipeline.folder), written(tmp_path)
+    assert found.keys() == expected.keys() >= {"data/completions/test.parquet"}
+    assert [name for name in found if found[name] != expected[name]] == []
+    locks = [(folder / "dvc.lock").read_text() for folder in (tmp_path, pipeline.folder)]
+    ours = locks[0].replace(f"processes: {processes}", "processes: 1")  # it records parameters
+    assert ours == locks[1]
 
 
 @pytest.mark.parametrize(
@@ -63,11 +83,12 @@ def test_another_copy_gives_the_same_bytes(pipeline: SmallPipeline, tmp_path: Pa
     [
         ("evaluate", {"examples": 2}, ["evaluate"]),
         ("train", {"learning_rate": 1e-3}, ["train_rm", "evaluate"]),
-        ("pairs", {"num_pairs": 160}, ["generate_pairs", "train_rm", "evaluate"]),
+        ("baseline", {"train": {"learning_rate": 1e-3}}, ["train_baseline", "evaluate"]),
+        ("pairs", {"num_pairs": 280}, STAGES[2:]),
     ],
 )
 def test_a_parameter_runs_only_what_depends_on_it(
-    pipeline: SmallPipeline, section: str, change: dict[str, float], expected: list[str]
+    pipeline: SmallPipeline, section: str, change: dict[str, object], expected: list[str]
 ) -> None:
     pipeline.set_params({section: change})
     assert stages_run(pipeline.repro().stdout) == expected
@@ -78,7 +99,12 @@ def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPi
         name: pd.read_parquet(pipeline.folder / f"data/pairs/{name}.parquet")
         for name in ("train", "validation", "test")
     }
-    assert sum(map(len, splits.values())) == 150
+    assert sum(map(len, splits.values())) == 300
+    for name, rows in splits.items():
+        completions = pd.read_parquet(pipeline.folder / f"data/completions/{name}.parquet")
+        texts = set(zip(completions["prompt_id"], completions["completion"], strict=True))
+        for side in ("chosen", "rejected"):
+            assert set(zip(rows["prompt_id"], rows[side], strict=True)) <= texts
     series = {
         name: set(zip(rows["start"], rows["difference"], rows["terms"], strict=True))
         for name, rows in splits.items()
@@ -91,14 +117,16 @@ def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPi
 def test_dvc_shows_params_metrics_and_plots(pipeline: SmallPipeline) -> None:
     shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json").stdout)
     files = shown[""]["data"]
-    assert set(files) == {f"metrics/{name}.json" for name in ("sft", "pairs", "train", "eval")}
+    names = ("sft", "pairs", "train", "baseline", "eval")
+    assert set(files) == {f"metrics/{name}.json" for name in names}
     assert all(len(file["data"]) <= 8 for file in files.values())
     pipeline.set_params({"train": {"learning_rate": 2e-3}})
     assert "train.learning_rate" in pipeline.run("dvc", "params", "diff").stdout
     pipeline.repro()
     assert "train_loss" in pipeline.run("dvc", "metrics", "diff").stdout
     page = pipeline.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
-    assert "learning_curve" in Path(page).read_text()
+    shown = Path(page).read_text()
+    assert [path.name for path in plots_of(pipeline) if path.stem not in shown] == []
 
 
 def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipeline) -> None:
@@ -137,7 +165,8 @@ def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None
     assert scored[0] == "chosen_reward,rejected_reward"
     assert len(scored) == len(test_pairs) + 1
     assert float(scored[1].split(",")[0]) == pytest.approx(float(single), abs=1e-5)
-    assert "accuracy" in pipeline.run("goldrm", "summary").stdout
+    summary = pipeline.run("goldrm", "summary").stdout
+    assert all(f"metrics/plots/{path.name}" in summary for path in plots_of(pipeline))
     (pipeline.folder / "pairs.jsonl").unlink()
 
 
@@ -162,6 +191,6 @@ def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> 
     )
     assert stages_run(pipeline.repro().stdout) == STAGES
     assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
-    pipeline.run("goldrm", "export", "course", "step3.pkl")
+    pipeline.run("goldrm", "export", "course", "--baseline", "step3.pkl")
     saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
     assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}
