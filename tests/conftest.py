@@ -13,6 +13,7 @@ from goldrm import dictionary as dictionary_module
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import GoldRewardParams, Params, RewardModelParams, TaskParams, load_params
 from goldrm.dictionary import Dictionary
+from goldrm.features import LabelledCompletions, States
 from goldrm.preferences import Labeller
 
 ROOT = Path(__file__).parent.parent
@@ -72,8 +73,9 @@ def small_sizes(dictionary: Dictionary) -> BackboneSizes:
 @pytest.fixture(scope="session")
 def token_damage(params: Params) -> RewardModelParams:
     """A readout of every token that fits the small sizes."""
-    changes = {"readout": "token_damage", "layers": [0, 2], "hidden_size": 16, "channels": 5}
-    return params.reward_model.model_copy(update={**changes, "members": 2, "dropout": 0.0})
+    changes = {"readout": "token_damage", "layers": [0, 2], "prompt_layers": [1]}
+    changes |= {"hidden_size": 16, "channels": 5, "members": 2, "dropout": 0.0}
+    return params.reward_model.model_copy(update=changes)
 
 
 @pytest.fixture(scope="session")
@@ -112,3 +114,29 @@ def layer_states(lm: NotebookLM, token_ids: Tensor, layers: Sequence[int]) -> Te
     for hook in hooks:
         hook.remove()
     return torch.cat([states[layer] for layer in layers], dim=-1)
+
+
+def states_of(
+    completions: Sequence[Tensor], prompts: Sequence[Tensor] = (), prompt: Sequence[int] = ()
+) -> States:
+    """States of the completions and prompts whose rows are given; `prompt` is each one's."""
+    return States(
+        rows=torch.cat(list(completions)),
+        lengths=torch.tensor([len(rows) for rows in completions]),
+        prompt_rows=torch.cat(list(prompts)) if prompts else torch.zeros(0, 0),
+        prompt_lengths=torch.tensor([len(rows) for rows in prompts], dtype=torch.int64),
+        prompt=torch.tensor(prompt or [0] * len(completions)),
+    )
+
+
+def labelled(states: States, gold_rewards: Tensor, sizes: Sequence[int]) -> LabelledCompletions:
+    """The completions of some states with gold rewards, in groups of such sizes."""
+    return LabelledCompletions(
+        rows=states.rows,
+        ends=states.lengths.cumsum(0),
+        prompt_rows=states.prompt_rows,
+        prompt_ends=states.prompt_lengths.cumsum(0),
+        prompt=states.prompt,
+        gold_rewards=gold_rewards,
+        groups=torch.tensor(sizes).cumsum(0),
+    )

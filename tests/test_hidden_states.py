@@ -11,9 +11,11 @@ from torch import Tensor
 from goldrm import hidden_states
 from goldrm.backbone import Backbone
 from goldrm.hidden_states import (
+    UNLIKELY,
     completion_hidden_states,
     last_hidden_states,
     log_probabilities,
+    outlook,
 )
 
 PAD, EOS = 127, 128
@@ -91,21 +93,25 @@ def test_dropout_is_off_whatever_mode_the_backbone_is_in(
     """LLaMA-Factory's issue 10779: dropout left on while pairs were scored."""
     hidden = last_hidden_states(backbone.train(), sequences)
     assert close(hidden, notebooks(reference_lm, sequences))
-    expected = completion_hidden_states(backbone, sequences, sequences[::-1], [0, 2])
-    again = completion_hidden_states(backbone.train(), sequences, sequences[::-1], [0, 2])
-    assert all(torch.equal(a, b) for a, b in zip(expected, again, strict=True))
+    both = sequences, sequences[::-1]
+    expected = completion_hidden_states(backbone, *both, [0, 2], [1])
+    again = completion_hidden_states(backbone.train(), *both, [0, 2], [1])
+    for name in ("completions", "prompts"):
+        pairs = zip(getattr(expected, name), getattr(again, name), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_hidden_states_carry_no_gradient(backbone: Backbone, sequences: list[list[int]]):
     backbone.requires_grad_(True)
     assert not last_hidden_states(backbone, sequences).requires_grad
-    assert not completion_hidden_states(backbone, sequences, sequences, [2])[0].requires_grad
+    states = completion_hidden_states(backbone, sequences, sequences, [2], [1])
+    assert not any(each.requires_grad for each in states.completions + states.prompts)
     assert not log_probabilities(backbone, sequences, sequences)[0].requires_grad
 
 
 # Of all tokens of a completion
 
-BOTH_LENGTHS = list(product([14, 20, 1, 33, 0], [0, 1, 5, 20, 21, 39, 45]))
+BOTH_LENGTHS = list(product([14, 20, 21, 1, 33, 0], [0, 1, 5, 19, 20, 21, 39, 45]))
 
 
 @pytest.fixture
@@ -127,34 +133,54 @@ def texts() -> tuple[list[list[int]], list[list[int]]]:
 def in_context(prompt: list[int], completion: list[int]) -> tuple[Tensor, int]:
     """[PAD …, prompt, completion] in one piece, and the position of the prompt's last token."""
     completion = completion[-39:]
-    end = min(20, 40 - len(completion))
-    padded = [PAD] * 20 + prompt
+    end = min(21, 40 - len(completion))
+    padded = [PAD] * 21 + prompt
     return torch.tensor([padded[len(padded) - end :] + completion]), end - 1
 
 
 @pytest.mark.parametrize(("batch", "prompts_together"), [(64, 32), (3, 2)])
-@pytest.mark.parametrize("layers", [[2], [1], [0], [0, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize(
+    ("layers", "prompt_layers"),
+    [([2], [1]), ([1], [2]), ([0], [0, 2]), ([0, 2], [0]), ([0, 1, 2], [0, 1, 2])],
+    ids=str,
+)
 def test_states_of_completions_are_those_of_whole_sequences(
     backbone: Backbone,
     reference_lm: NotebookLM,
     texts: tuple[list[list[int]], list[list[int]]],
     monkeypatch: pytest.MonkeyPatch,
     layers: list[int],
+    prompt_layers: list[int],
     batch: int,
     prompts_together: int,
 ):
-    """The prompt ends at the context's middle, or earlier where the completion needs the room.
+    """The prompt ends just behind the context's middle, or earlier where the completion needs the room.
 
     They don't depend on the company, on its order, nor on how many are read together.
     """
     monkeypatch.setattr(hidden_states, "BATCH", batch)
     monkeypatch.setattr(hidden_states, "PROMPTS", prompts_together)
     for prompts, completions in (texts, [each[::-1] for each in texts]):
-        found = completion_hidden_states(backbone, prompts, completions, layers)
-        for prompt, completion, states in zip(prompts, completions, found, strict=True):
-            token_ids, last_of_prompt = in_context(prompt, completion)
-            expected = layer_states(reference_lm, token_ids, layers)[0, last_of_prompt:]
-            torch.testing.assert_close(states, expected, atol=1e-5, rtol=0)
+        found = completion_hidden_states(backbone, prompts, completions, layers, prompt_layers)
+        of_prompts = [found.prompts[each] for each in found.prompt]
+        states = zip(found.completions, of_prompts, strict=True)
+        for prompt, completion, (after, before) in zip(prompts, completions, states, strict=True):
+            token_ids, last = in_context(prompt, completion)
+            expected = layer_states(reference_lm, token_ids, layers)[0, last:]
+            torch.testing.assert_close(after, expected, atol=1e-5, rtol=0)
+            first = max(0, last + 1 - max(1, len(prompt)))
+            expected = layer_states(reference_lm, token_ids, prompt_layers)[0, first : last + 1]
+            torch.testing.assert_close(before, expected, atol=1e-5, rtol=0)
+
+
+def test_each_prompt_is_read_once(backbone: Backbone):
+    """Of those that end at one position, however its completions are spread."""
+    prompts = [[1, 2, 3], [4, 5], [1, 2, 3], [4, 5], [1, 2]]
+    found = completion_hidden_states(backbone, prompts, [[7]] * 4 + [[8, 9]], [2], [1])
+    assert sorted(map(len, found.prompts)) == [2, 2, 3]
+    assert found.prompt[0] == found.prompt[2]
+    assert found.prompt[1] == found.prompt[3]
+    assert sorted(set(found.prompt)) == [0, 1, 2]
 
 
 def test_log_probabilities_are_those_of_whole_sequences(
@@ -172,3 +198,23 @@ def test_log_probabilities_are_those_of_whole_sequences(
             for row, token in zip(logits, tokens, strict=True)
         ]
         assert logs.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+def test_outlook_is_a_plain_log_softmax(backbone: Backbone, lost: int):
+    """Of what is said next, the end, the likeliest; of a completion cut in front, its last."""
+    backbone.token_prediction.weight.data *= 3
+    completion = torch.randint(129, (9,), generator=torch.Generator().manual_seed(2)).tolist()
+    top = torch.randn(10 - lost, 24, generator=torch.Generator().manual_seed(3))
+    found = outlook(backbone, top, completion)
+    for row, state, said in zip(found.tolist(), top, [*completion, EOS][lost:], strict=True):
+        logs = torch.log_softmax(backbone.token_prediction(state), dim=0).tolist()
+        expected = [logs[said], logs[EOS], max(logs)]
+        assert row == pytest.approx([max(each, UNLIKELY) for each in expected], abs=1e-5)
+
+
+def test_outlook_is_never_below_unlikely(backbone: Backbone):
+    """Infinities, and float16's coarse large numbers, would outweigh all else."""
+    backbone.token_prediction.bias.data[[7, EOS]] = torch.tensor([1000.0, -torch.inf])
+    assert outlook(backbone, torch.zeros(2, 24), [5])[:, :2].tolist() == [[UNLIKELY] * 2] * 2
+    assert outlook(backbone, torch.zeros(1, 24), []).tolist() == [[UNLIKELY, UNLIKELY, 0.0]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import labelled, states_of
 from jaxtyping import TypeCheckError
 from notebook_reference import NotebookLM, NotebookRM, freeze_backbone, training_loss
 from torch import Tensor
@@ -17,6 +18,7 @@ from goldrm import reward_model
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
+from goldrm.features import States
 from goldrm.hidden_states import last_hidden_states
 from goldrm.reward_model import (
     LastTokenReadout,
@@ -59,17 +61,13 @@ def sequences() -> list[list[int]]:
     return [torch.randint(127, (n,), generator=generator).tolist() for n in lengths]
 
 
-def ones(count: int) -> Tensor:
-    return torch.ones(count, dtype=torch.int64)
-
-
 # The notebook's readout
 
 
 def test_rewards_are_the_notebooks(
     backbone: Backbone, readout: LastTokenReadout, reference_rm: NotebookRM, sequences
 ):
-    rewards = readout(last_hidden_states(backbone, sequences), ones(8))
+    rewards = readout(states_of(last_hidden_states(backbone, sequences).split(1)))
     expected = reference_rm.predict([torch.tensor(sequence) for sequence in sequences])
     torch.testing.assert_close(rewards, expected, atol=1e-5, rtol=0)
 
@@ -88,43 +86,63 @@ def test_full_size_has_the_notebooks_parameters(small_sizes: BackboneSizes):
 
 @pytest.fixture
 def damage(token_damage: RewardModelParams, small_sizes: BackboneSizes) -> TokenDamageReadout:
-    """With a scale, and deviations that add up to much over many rows."""
+    """With a scale, deviations that add up to much over many rows, and attention that chooses."""
     readout = new_readout(token_damage, small_sizes, seed=0)
     assert isinstance(readout, TokenDamageReadout)
-    readout.fit_scale(3 + 2 * some_rows(50, seed=4))
+    completions = states_of([3 + 2 * some_rows(50, seed=4)], [1 - some_rows(30, 24, seed=5)])
+    readout.fit_scale(labelled(completions, torch.tensor([7.0]), [1]))
     torch.nn.init.constant_(readout.deviation.bias, 3.0)
+    readout.keys.weight.data *= 8
     return readout.eval().requires_grad_(False)
 
 
-def some_rows(count: int, seed: int = 0) -> Tensor:
-    return torch.randn(count, 48, generator=torch.Generator().manual_seed(seed))
+def some_rows(count: int, width: int = 51, seed: int = 0) -> Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
 
 
-def damage_reward(readout: TokenDamageReadout, rows: Tensor) -> float:
-    """The reward of one completion, token by token."""
-    states = (rows - readout.mean) / readout.scale
+def some_states(lengths: Sequence[int], prompts: Sequence[int], prompt: Sequence[int]) -> States:
+    """Random ones, of such lengths."""
+    return states_of(
+        some_rows(sum(lengths)).split(list(lengths)),
+        some_rows(sum(prompts), 24).split(list(prompts)),
+        prompt,
+    )
+
+
+def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor) -> float:
+    """The reward of one completion, query by query and token by token."""
+    states = (rows - readout.scale.mean) / readout.scale.deviation
+    prompt = (prompt_rows - readout.prompt_scale.mean) / readout.prompt_scale.deviation
+    keys, values = (layer(prompt).split(32, dim=1) for layer in (readout.keys, readout.values))
+    attention = [torch.softmax(k @ q, dim=0) for q, k in zip(readout.queries, keys, strict=True)]
+    asked = torch.cat([each @ value for each, value in zip(attention, values, strict=True)])
     kinds = readout.damage.out_features
     deviation, total = torch.zeros(kinds), torch.zeros(kinds)
     token = F.relu(readout.carried.bias)  # of a completion without tokens: nothing seen
     for before, at in pairwise(states):
-        seen = F.relu(readout.at(at) + readout.before(before))
+        seen = F.relu(readout.at(at) + readout.before(before) + readout.asked(asked))
+        seen = F.relu(readout.token(seen))
         deviation = deviation + readout.deviation(seen)
         token = F.relu(readout.carried(torch.cat((seen, deviation.relu(), (-deviation).relu()))))
         total = total + F.softplus(readout.damage(token))
-    missing = torch.cat((F.relu(readout.missing(states[-1])), token))
-    total = total + F.softplus(readout.missing_damage(missing))
-    return readout.reward(torch.log(1 + total)).item()
+    end = F.relu(readout.end(states[-1]) + readout.asked_at_end(asked))
+    end = F.relu(readout.missing(torch.cat((end, token))))
+    total = total + F.softplus(readout.missing_damage(end))
+    return readout.reward(F.relu(readout.reward_hidden(torch.log(1 + total)))).item()
 
 
 def test_reward_is_the_completions_own(damage: TokenDamageReadout):
-    """Whatever stands before or behind it, to 1e-5, however much company there is."""
-    lengths = torch.arange(700) % 15 + 1
-    completions = some_rows(int(lengths.sum())).split(lengths.tolist())
-    together = damage(torch.cat(completions), lengths)
-    backwards = damage(torch.cat(completions[::-1]), lengths.flip(0)).flip(0)
-    alone = [damage_reward(damage, rows) for rows in completions]
+    """Whatever stands before or behind it and its prompt, to 1e-5, however much company."""
+    damage.ceiling.fill_(torch.inf)
+    completions = some_rows(5575).split([i % 15 + 1 for i in range(700)])
+    prompts = some_rows(45, 24).split([1, 21, 9, 1, 13])
+    prompt = [3 * i % 5 for i in range(700)]
+    together = damage(states_of(completions, prompts, prompt))
+    backwards = states_of(completions[::-1], prompts[::-1], [4 - each for each in prompt[::-1]])
+    pairs = zip(completions, prompt, strict=True)
+    alone = [damage_reward(damage, rows, prompts[each]) for rows, each in pairs]
     assert together.tolist() == pytest.approx(alone, abs=1e-5)
-    assert backwards.tolist() == pytest.approx(alone, abs=1e-5)
+    assert damage(backwards).flip(0).tolist() == pytest.approx(alone, abs=1e-5)
     assert torch.tensor(alone).std() > 1e-3, "the rewards should differ"
 
 
@@ -132,11 +150,32 @@ def test_reward_is_the_completions_own(damage: TokenDamageReadout):
 def test_every_token_matters_and_the_state_before_the_first(
     damage: TokenDamageReadout, changed: int
 ):
-    rows, lengths = some_rows(13), torch.tensor([4, 6, 3])
-    before = damage(rows, lengths)
-    rows[4 + changed] += 5
-    difference = (damage(rows, lengths) - before).abs()
-    assert (difference > 1e-4).tolist() == [False, True, False]
+    """And every token of the prompt, to the completions that answer it."""
+    damage.ceiling.fill_(torch.inf)
+    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
+    before = damage(states)
+    states.rows[4 + changed] += 5
+    between = damage(states)
+    states.prompt_rows[5 + changed] += 5
+    after = damage(states)
+    assert ((between - before).abs() > 1e-4).tolist() == [False, True, False]
+    assert ((after - between).abs() > 1e-4).tolist() == [True, False, True]
+
+
+def test_no_reward_is_above_the_ceiling_but_training_leaves_a_slope(damage: TokenDamageReadout):
+    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
+    damage.ceiling.fill_(torch.inf)
+    free = damage(states)
+    low, middle, high = free.sort().values.tolist()
+    damage.ceiling.fill_(middle)
+    assert damage(states).tolist() == free.clamp(max=middle).tolist()
+    damage.reward.bias.requires_grad_(True)
+    found = damage.train()(states)
+    assert found.sort().values.tolist() == pytest.approx(
+        [low, middle, middle + 0.1 * (high - middle)], abs=1e-6
+    )
+    (slope,) = torch.autograd.grad(found[free.argmax()], damage.reward.bias)
+    assert slope.item() == pytest.approx(0.1)
 
 
 def test_dropout_is_on_in_training_only(
@@ -144,10 +183,10 @@ def test_dropout_is_on_in_training_only(
 ):
     params = token_damage.model_copy(update={"dropout": 0.5})
     readout = new_readout(params, small_sizes, seed=0)
-    batch = some_rows(13), torch.tensor([4, 6, 3])
-    assert not torch.equal(readout(*batch), readout(*batch))
+    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
+    assert not torch.equal(readout(states), readout(states))
     readout.eval()
-    assert torch.equal(readout(*batch), readout(*batch))
+    assert torch.equal(readout(states), readout(states))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -156,13 +195,19 @@ def test_fit_scale_standardises(
 ):
     """In several parts; far from 0, where float32's squares would cancel; one feature constant."""
     monkeypatch.setattr(reward_model, "SCALE_ROWS", 7)
-    rows = (500 + 3 * some_rows(100)).to(dtype)
-    rows[:, 5] = 2.0
-    damage.fit_scale(rows)
-    exact = rows.double()
-    torch.testing.assert_close(damage.mean.double(), exact.mean(0), atol=1e-4, rtol=0)
-    expected = exact.std(0, correction=0).clamp(min=1e-3)
-    torch.testing.assert_close(damage.scale.double(), expected, atol=1e-4, rtol=0)
+    rows, prompt_rows = (500 + 3 * some_rows(100, width).to(dtype) for width in (51, 24))
+    rows[:, 5] = prompt_rows[:, 5] = 2.0
+    states = states_of(rows.split(50), [prompt_rows])
+    damage.fit_scale(labelled(states, torch.tensor([1.0, 6.0]), [2]))
+    for scale, values in ((damage.scale, rows), (damage.prompt_scale, prompt_rows)):
+        mean, deviation = values.double().mean(0), values.double().std(0, correction=0)
+        torch.testing.assert_close(scale.mean.double(), mean, atol=1e-4, rtol=0)
+        expected = deviation.clamp(min=1e-3)
+        torch.testing.assert_close(scale.deviation.double(), expected, atol=1e-4, rtol=0)
+        standardised = (values.double() - mean) / expected
+        found = scale(values.float()).double()
+        torch.testing.assert_close(found, standardised, atol=1e-3, rtol=0)
+    assert (damage.reward.bias.item(), damage.ceiling.item()) == (3.5, 6.0)
 
 
 # Fresh weights
@@ -183,11 +228,17 @@ def test_fresh_weights_depend_on_the_seed_alone(
     assert not torch.equal(weights[1], weights[2])
 
 
+@pytest.mark.parametrize("layers", [([0, 3], [1]), ([0, 2], [0, 3])], ids=str)
 def test_layer_that_is_not_there_is_refused(
-    token_damage: RewardModelParams, small_sizes: BackboneSizes
+    token_damage: RewardModelParams,
+    small_sizes: BackboneSizes,
+    layers: tuple[list[int], list[int]],
 ):
-    params = token_damage.model_copy(update={"layers": [0, 3]})
-    with pytest.raises(GoldrmError, match=r"reward_model\.layers asks for layer 3, .* has 2\."):
+    update = {"layers": layers[0], "prompt_layers": layers[1]}
+    params = token_damage.model_copy(update=update)
+    with pytest.raises(
+        GoldrmError, match=r"reward_model\.layers or .* ask for layer 3, .* has 2\."
+    ):
         new_readout(params, small_sizes, seed=0)
     of_last_token = params.model_copy(update={"readout": "last_token"})  # which reads no layers
     assert isinstance(new_readout(of_last_token, small_sizes, seed=0), LastTokenReadout)
@@ -229,8 +280,8 @@ def test_loss_and_gradients_of_pairs_are_the_notebooks(
     expected.backward()
 
     order = torch.tensor([3, 0, 6, 1, 7, 5, 2, 4])
-    hidden = last_hidden_states(backbone, sequences)[order]
-    loss = Outcome.of(readout(hidden, ones(8)), gold[order], order // 2, train).loss(train)
+    hidden = states_of(last_hidden_states(backbone, sequences)[order].split(1))
+    loss = Outcome.of(readout(hidden), gold[order], order // 2, train).loss(train)
     loss.backward()
 
     torch.testing.assert_close(loss, expected)

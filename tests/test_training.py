@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from conftest import labelled, states_of
 from notebook_reference import (
     Entry,
     NotebookLM,
@@ -23,8 +24,8 @@ from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
-from goldrm.features import LabelledCompletions
-from goldrm.hidden_states import last_hidden_states
+from goldrm.features import LabelledCompletions, States
+from goldrm.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model import LastTokenReadout, TokenDamageReadout, new_readout
 from goldrm.training import Trained, summary, train_readout
 
@@ -60,34 +61,35 @@ def watched(readout: nn.Module, killed_at: int | None = None) -> list[Tensor]:
     """The rows of each batch that it is trained on from now on; a kill comes at one of them."""
     batches: list[Tensor] = []
 
-    def note(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def note(_: nn.Module, args: tuple[States]) -> None:
         if torch.is_grad_enabled():
             if len(batches) == killed_at:
                 raise KeyboardInterrupt
-            batches.append(args[0])
+            batches.append(args[0].rows)
 
     readout.register_forward_pre_hook(note)
     return batches
 
 
 def some_groups(count: int, seed: int = 0, size: int = 2, longest: int = 1) -> LabelledCompletions:
-    """Groups of so many completions, gold rewards descending, of 1 to `longest` rows each."""
+    """Groups of so many completions, gold rewards descending, of 1 to `longest` rows each.
+
+    Longer ones are a readout's of every token, and each two groups share a prompt.
+    """
     generator = torch.Generator().manual_seed(seed)
     gold_rewards = 1 + 6 * torch.rand(count, size, generator=generator).sort(descending=True)[0]
-    ends = torch.randint(1, longest + 1, (count * size,), generator=generator).cumsum(0)
-    rows = torch.randn(int(ends[-1]), D * min(longest, 2), generator=generator)
-    return LabelledCompletions(rows, ends, gold_rewards.flatten(), ends_of(count, size))
+    lengths = torch.randint(1, longest + 1, (count * size,), generator=generator).tolist()
+    width = D if longest == 1 else 2 * D + OUTLOOK
+    rows = torch.randn(sum(lengths), width, generator=generator).split(lengths)
+    prompts = torch.randn(3 * count, D, generator=generator).split(3) if longest > 1 else ()
+    prompt = [i // (2 * size) for i in range(count * size)] if longest > 1 else ()
+    return labelled(states_of(rows, prompts, prompt), gold_rewards.flatten(), [size] * count)
 
 
-def ends_of(count: int, size: int = 1) -> Tensor:
-    return torch.arange(1, count + 1) * size
-
-
-def pairs_of(rows: Tensor, gold_rewards: Tensor) -> LabelledCompletions:
-    """One row a completion, two completions a group."""
-    return LabelledCompletions(
-        rows, ends_of(len(rows)), gold_rewards.flatten(), ends_of(len(rows) // 2, 2)
-    )
+def groups_of(rows: Tensor, gold_rewards: Tensor, size: int = 2) -> LabelledCompletions:
+    """One row a completion."""
+    sizes = [size] * (len(rows) // size)
+    return labelled(states_of(rows.split(1)), gold_rewards.flatten(), sizes)
 
 
 def indices(batch: Tensor, completions: LabelledCompletions) -> list[int]:
@@ -105,7 +107,7 @@ def loss_of(state: dict[str, Tensor], pairs: LabelledCompletions) -> float:
     readout = LastTokenReadout(D)
     readout.load_state_dict(state)
     with torch.no_grad():
-        rewards = readout(pairs.rows, torch.ones(len(pairs.rows), dtype=torch.int64))
+        rewards = readout(states_of(pairs.rows.split(1)))
     return training_loss(rewards[:, None], pairs.gold_rewards[:, None]).item()
 
 
@@ -128,7 +130,7 @@ def test_steps_are_the_notebooks(
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(15, 41, (18,), generator=generator).tolist()
     ids = [torch.randint(127, (length,), generator=generator) for length in lengths]
-    pairs = pairs_of(last_hidden_states(backbone, [each.tolist() for each in ids]), gold)
+    pairs = groups_of(last_hidden_states(backbone, [each.tolist() for each in ids]), gold)
     rm = NotebookRM(reference_lm).eval()
     freeze_backbone(rm)
     rm.reward_prediction.load_state_dict(readout.reward_prediction.state_dict())
@@ -221,8 +223,8 @@ def test_curve_of_equal_rewards_by_hand(
     readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
 ):
     """All rewards are 0: every pair is a tie, and the rank loss is -log(sigmoid(0)) = log(2)."""
-    pairs = pairs_of(torch.zeros(8, D), torch.tensor([3.0, 1.0]).repeat(4))
-    others = pairs_of(torch.zeros(4, D), torch.tensor([2.0, 0.0]).repeat(2))
+    pairs = groups_of(torch.zeros(8, D), torch.tensor([3.0, 1.0]).repeat(4))
+    others = groups_of(torch.zeros(4, D), torch.tensor([2.0, 0.0]).repeat(2))
     for parameter in readout.parameters():
         nn.init.zeros_(parameter)
     train = train.model_copy(update={"epochs": 1})
@@ -252,7 +254,7 @@ def test_validation_is_of_the_weights_after_the_epoch(
         loss_of(readout.state_dict(), others), rel=1e-5
     )
     with torch.no_grad():
-        rewards = readout(others.rows, torch.ones(10, dtype=torch.int64)).view(5, 2)
+        rewards = readout(states_of(others.rows.split(1))).view(5, 2)
     right = sum(1.0 for chosen, rejected in rewards.tolist() if chosen > rejected)
     assert trained.curve[-1]["validation_accuracy"] == right / 5
 
@@ -265,8 +267,8 @@ def test_best_step_by_validation_loss_is_kept(
     patience: int | None,
 ):
     """Training pulls rewards from 0 to 6; validation wants 3, so its loss falls and rises."""
-    pairs = pairs_of(some_groups(8).rows, torch.full((16,), 6.0))
-    others = LabelledCompletions(pairs.rows[:8], ends_of(8), torch.full((8,), 3.0), ends_of(8))
+    pairs = groups_of(some_groups(8).rows, torch.full((16,), 6.0))
+    others = groups_of(pairs.rows[:8], torch.full((8,), 3.0), size=1)
     train = train.model_copy(update={"epochs": 60, "rank_weight": 0.0, "patience": patience})
     trained = train_readout(readout, pairs, others, train, 0, resume_point)
     losses = [row["validation_loss"] for row in trained.curve]
@@ -277,7 +279,7 @@ def test_best_step_by_validation_loss_is_kept(
     rewards = LastTokenReadout(D)
     rewards.load_state_dict(trained.state)
     with torch.no_grad():
-        errors = rewards(others.rows, torch.ones(8, dtype=torch.int64)) - 3.0
+        errors = rewards(states_of(others.rows.split(1))) - 3.0
     assert float((errors**2).mean()) == pytest.approx(min(losses), rel=1e-5)
 
 
