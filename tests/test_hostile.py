@@ -5,6 +5,8 @@ import json
 import pickle
 import resource
 import struct
+import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -256,8 +258,18 @@ def test_table_of_a_billion_rows_is_a_sentence(tmp_path: Path) -> None:
         for _ in range(20):
             writer.write_table(table)
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(GoldrmError, match=r"bomb\.parquet"):
-        read_pairs(path)
+    code = (
+        "import resource, sys, time; from pathlib import Path; from goldrm.tables import read_pairs\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: read_pairs(Path(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "time.sleep(1)  # threads that went on would show\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    command = [sys.executable, "-B", "-c", code, path]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert out[0].startswith(f"GoldrmError {path}")
+    assert int(out[1]) < GIB >> 10
 
 
 def yaml_of(text: str) -> Callable[[Path], object]:
