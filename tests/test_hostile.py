@@ -259,7 +259,8 @@ def test_table_of_a_billion_rows_is_a_sentence(tmp_path: Path) -> None:
             writer.write_table(table)
     assert path.stat().st_size < 1_000_000
     code = (
-        "import resource, sys, time; from pathlib import Path; from goldrm.tables import read_pairs\n"
+        "import resource, sys, time; from pathlib import Path\n"
+        "from goldrm.tables import read_pairs\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: read_pairs(Path(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, error)\n"
