@@ -1,18 +1,23 @@
-"""Measures our speed beside the notebook's way, same weights, same machine, one process.
+"""Measures our speed beside the notebook's way and the machine's limit.
 
-The notebook's way is tests/notebook_reference.py. Prints a table and writes it to
-benchmarks/results.md; `--quick` only prints.
+Same weights, same machine, one process, one after the other. The notebook's way is
+tests/notebook_reference.py, in training mode as the notebook runs it. Prints a table and writes it
+to benchmarks/results.md; `--quick` only prints.
 """
 
+import copy
+import itertools
 import platform
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import limits
 import torch
 import typer
 
@@ -21,50 +26,186 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import notebook_reference as notebook
 
 from goldrm import backbone_files, dictionary
+from goldrm.backbone import Backbone
 from goldrm.checkpoint import read_tensors
-from goldrm.config import load_params
+from goldrm.config import Params, load_params
 from goldrm.device import set_up
-from goldrm.features import PairFeatures
-from goldrm.hidden_states import last_hidden_states
-from goldrm.preferences import Labeller, sample_chunk
-from goldrm.reward_model import new_readout
+from goldrm.dictionary import Dictionary
+from goldrm.features import LabelledCompletions
+from goldrm.generation import sample_chunk
+from goldrm.hidden_states import completion_hidden_states, last_hidden_states
+from goldrm.preferences import Labeller
+from goldrm.reward_model import LastTokenReadout
 from goldrm.training import Training, train_epoch
 
 RESULTS = Path("benchmarks/results.md")
+NOTES = Path("benchmarks/notes.md")
 PAIRS = 500  # the notebook's
+HEADS = ["work", "unit", "notebook", "goldrm", "ratio", "limit", "of the limit"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was done, in which unit, and the rates of both."""
+    """One line of the table: rates of the notebook's way, of ours, and the machine's limit."""
 
     work: str
     unit: str
-    notebook: float
+    notebook: float | None
     ours: float
+    limit: float | None
 
     def cells(self) -> list[str]:
         """The line's cells."""
-        ratio = self.ours / self.notebook
-        return [self.work, self.unit, f"{self.notebook:.3g}", f"{self.ours:.3g}", f"{ratio:.3g}×"]
+        ratio = f"{self.ours / self.notebook:,.1f}×" if self.notebook else ""
+        share = f"{self.ours / self.limit:.0%}" if self.limit else ""
+        rates = [f"{rate:,.4g}" if rate else "" for rate in (self.notebook, self.ours, self.limit)]
+        return [self.work, self.unit, rates[0], rates[1], ratio, rates[2], share]
 
 
-def rate(work: Callable[[], int], repetitions: int) -> float:
-    """Units a second: the median over repetitions, after one to warm up."""
-    work()
-    rates: list[float] = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        units = work()
-        rates.append(units / (time.perf_counter() - started))
-    return statistics.median(rates)
+@dataclass(frozen=True)
+class Bench:
+    """What the works have in common."""
+
+    params: Params
+    tokens: Dictionary
+    backbone: Backbone
+    lm: notebook.NotebookLM
+    labeller: Labeller
+    repetitions: int
+
+    def rate(self, work: Callable[[], int], repetitions: int | None = None) -> float:
+        """Units a second: the median over repetitions, after one to warm up."""
+        work()
+        rates: list[float] = []
+        for _ in range(repetitions or self.repetitions):
+            started = time.perf_counter()
+            units = work()
+            rates.append(units / (time.perf_counter() - started))
+        return statistics.median(rates)
+
+
+def sampling(bench: Bench) -> Iterator[Row]:
+    """Completions of the default chunk against one at a time, dropout on."""
+    params, sizes = bench.params.sampling, bench.backbone.sizes
+    space = bench.labeller.space
+    prompts = [torch.tensor(bench.tokens.encode(space[i].text)) for i in range(0, 27_000, 3_000)]
+
+    def theirs() -> int:
+        for prompt in prompts:
+            notebook.generate(bench.lm.train(), prompt, 20, notebook.pick_sampled)
+        return len(prompts)
+
+    notebooks = bench.rate(theirs)
+    for dtype, dropout in itertools.product(_dtypes(), (True, False)):
+        mine = params.model_copy(update={"dropout": dropout, "dtype": dtype})
+        backbone = copy.deepcopy(bench.backbone).to(getattr(torch, dtype))
+        chunk = sample_chunk(0, backbone, bench.labeller, mine, seed=0)
+        needed = limits.mean_flops(
+            [
+                limits.completion_flops(
+                    sizes, len(space[row.prompt_id].text.split()), len(row.completion.split())
+                )
+                for row in chunk.itertuples()
+            ]
+        )
+        rows = params.chunk_size * params.completions_per_prompt
+        limit = limits.gemm_rate(getattr(torch, dtype), rows, sizes.d, 4 * sizes.d) / needed
+        ours = bench.rate(
+            lambda lm=backbone, mine=mine: len(sample_chunk(0, lm, bench.labeller, mine, seed=0))
+        )
+        name = f"sampling, {dtype}, dropout {'on' if dropout else 'off'}"
+        yield Row(name, "completions/s", notebooks if dropout else None, ours, limit)
+
+
+def _dtypes() -> list[str]:
+    """bfloat16 too where the processor computes with it; elsewhere it is slower than float32."""
+    has_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return ["float32", "bfloat16"] if has_bfloat16 else ["float32"]
+
+
+def hidden_states(bench: Bench) -> Iterator[Row]:
+    """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
+    sizes = bench.backbone.sizes
+    chunk = sample_chunk(0, bench.backbone, bench.labeller, bench.params.sampling, seed=0)
+    prompts = [bench.tokens.encode(bench.labeller.space[i].text) for i in chunk["prompt_id"]]
+    completions = [bench.tokens.encode(text) for text in chunk["completion"]]
+    sequences = [first + second for first, second in zip(prompts, completions, strict=True)]
+    windows = notebook.NotebookRM(bench.lm).right_align([torch.tensor(s) for s in sequences[:200]])
+
+    @torch.no_grad()
+    def theirs() -> int:
+        bench.lm.train().hidden_states(windows)
+        return len(windows)
+
+    def ours() -> int:
+        return len(last_hidden_states(bench.backbone, sequences))
+
+    def every_token() -> int:
+        layers = bench.params.reward_model.layers
+        return len(completion_hidden_states(bench.backbone, prompts, completions, layers))
+
+    needed = limits.mean_flops([limits.hidden_state_flops(sizes, len(s)) for s in sequences])
+    gemm = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d)
+    yield Row(
+        "hidden states, last token",
+        "sequences/s",
+        bench.rate(theirs),
+        bench.rate(ours),
+        gemm / needed,
+    )
+    yield Row("hidden states, every token", "completions/s", None, bench.rate(every_token), None)
+
+
+def training(bench: Bench) -> Iterator[Row]:
+    """A step of 100 pairs, the notebook's recipe."""
+    sizes, train = bench.backbone.sizes, bench.params.baseline.train
+    sequence = torch.tensor(bench.tokens.encode(bench.labeller.space[0].text + " 0 1 2 3 4 5 6 7"))
+    entries = [[sequence, torch.tensor(7.0)]] * train.batch_size
+    rm = notebook.NotebookRM(bench.lm)
+    notebook.freeze_backbone(rm)
+    optimizer, schedule = notebook.optimizer_and_scheduler(rm)
+
+    def theirs() -> int:
+        rm.train()
+        notebook.training_step(rm, optimizer, schedule, entries, entries)
+        return 1
+
+    started = Training(LastTokenReadout(sizes.d), train, steps=1)
+    ends = torch.arange(1, 2 * PAIRS + 1)
+    completions = LabelledCompletions(
+        torch.randn(2 * PAIRS, sizes.d), ends, torch.rand(2 * PAIRS), ends[1::2]
+    )
+
+    def ours() -> int:
+        train_epoch(started, completions, torch.randperm(PAIRS), train)
+        return PAIRS // train.batch_size
+
+    rows = 2 * train.batch_size
+    gemm = limits.gemm_rate(torch.float32, rows, sizes.d, sizes.d)
+    limit = gemm / limits.head_step_flops(sizes.d, rows)
+    yield Row(
+        "training step, 100 pairs",
+        "steps/s",
+        bench.rate(theirs),
+        bench.rate(ours, 5 * bench.repetitions),
+        limit,
+    )
+
+
+def nothing_to_do(bench: Bench) -> Iterator[Row]:
+    """A `dvc repro` of a pipeline that is up to date."""
+
+    def ours() -> int:
+        subprocess.run(["dvc", "repro", "--quiet"], check=True)
+        return 1
+
+    yield Row("dvc repro with nothing to do", "runs/s", None, bench.rate(ours), None)
 
 
 def main(
     quick: Annotated[bool, typer.Option(help="Fewer repetitions; nothing is written.")] = False,
 ) -> None:
     """Measure and print."""
-    repetitions = 1 if quick else 5
     params = load_params()
     set_up(params.runtime)
     tokens = dictionary.load(Path("data/source/dictionary.json"), params.task.max_value)
@@ -74,81 +215,25 @@ def main(
     lm = notebook.NotebookLM(**asdict(sizes))
     lm.load_state_dict(backbone.state_dict())
     labeller = Labeller(tokens, params.task, params.gold_reward)
-    prompts = [torch.tensor(tokens.encode(labeller.space[i].text)) for i in range(0, 27_000, 3_000)]
-
-    def notebook_sampling() -> int:
-        for prompt in prompts:
-            notebook.generate(lm.train(), prompt, 20, notebook.pick_sampled)
-        return len(prompts)
-
-    def our_sampling() -> int:
-        return len(sample_chunk(0, backbone, labeller, params.sampling, seed=0))
-
-    sequences = [prompt.tolist() + tokens.encode("1 2 3 4 5 6 7 8 9") for prompt in prompts] * 12
-    positive = [[torch.tensor(sequence), torch.tensor(7.0)] for sequence in sequences[:100]]
-    window = torch.stack([torch.full((40,), sizes.padding_int)] * 100)
-
-    @torch.no_grad()
-    def notebook_hidden_states() -> int:
-        lm.eval().hidden_states(window)
-        return len(window)
-
-    def our_hidden_states() -> int:
-        last_hidden_states(backbone, sequences)
-        return len(sequences)
-
-    rm = notebook.NotebookRM(lm)
-    notebook.freeze_backbone(rm)
-    optimizer, schedule = notebook.optimizer_and_scheduler(rm)
-
-    def notebook_training() -> int:
-        rm.train()
-        notebook.training_step(rm, optimizer, schedule, positive, positive)
-        return 1
-
-    readout = new_readout(params.reward_model, sizes.d, params.seed)
-    training = Training(readout, params.train)
-    features = PairFeatures(torch.randn(PAIRS, 2, sizes.d), torch.rand(PAIRS, 2))
-
-    def our_training() -> int:
-        train_epoch(training, features, torch.randperm(PAIRS), params.train)
-        return PAIRS // params.train.batch_size
-
-    measured = [
-        Row(
-            "sampling, dropout on",
-            "completions/s",
-            rate(notebook_sampling, repetitions),
-            rate(our_sampling, repetitions),
-        ),
-        Row(
-            "hidden states",
-            "sequences/s",
-            rate(notebook_hidden_states, repetitions),
-            rate(our_hidden_states, repetitions),
-        ),
-        Row(
-            "training step, 100 pairs",
-            "steps/s",
-            rate(notebook_training, repetitions),
-            rate(our_training, 3 * repetitions),
-        ),
-    ]
-    report(measured, write=not quick)
+    bench = Bench(params, tokens, backbone, lm, labeller, repetitions=1 if quick else 5)
+    works = (sampling, hidden_states, training, nothing_to_do)
+    report([row for work in works for row in work(bench)], write=not quick)
 
 
-def report(measured: list[Row], write: bool) -> None:
+def report(rows: list[Row], write: bool) -> None:
     """Print the table and, if asked, write it."""
-    heads = ["work", "unit", "notebook", "goldrm", "ratio"]
-    table = [heads, ["---"] * len(heads), *(row.cells() for row in measured)]
+    table = [HEADS, ["---"] * len(HEADS), *(row.cells() for row in rows)]
     lines = [f"| {' | '.join(cells)} |" for cells in table]
+    gemm = limits.gemm_rate(torch.float32, 1024, 384, 1536) / 1e9
     machine = (
-        f"{platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+        f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), "
+        f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
+        f"{gemm:.0f} GFLOP/s in float32 matrix products"
     )
     text = "\n".join([f"Measured by `make bench` on {machine}.", "", *lines, ""])
     typer.echo(text)
     if write:
-        RESULTS.write_text(f"# Speed, side by side\n\n{text}")
+        RESULTS.write_text(f"# Speed, side by side\n\n{text}\n{NOTES.read_text()}")
 
 
 if __name__ == "__main__":

@@ -2,33 +2,59 @@
 
 from pathlib import Path
 
-from goldrm import dictionary, evaluation, plots, scoring
+import pandas as pd
+
+from goldrm import backbone_files, dictionary, distributed, evaluation, generation, judgement, plots
 from goldrm.checkpoint import write_json
 from goldrm.config import Params, load_params
 from goldrm.device import set_up
-from goldrm.paths import DICTIONARY, METRICS, PAIRS, PLOTS, REWARD_MODEL, SFT
+from goldrm.paths import BASELINE, COMPLETIONS, DICTIONARY, METRICS, PAIRS, PLOTS, REWARD_MODEL, SFT
+from goldrm.preferences import Labeller
+from goldrm.scoring import load_reward_model
 from goldrm.stage import run_stage
 from goldrm.tables import read_csv, read_parquet, write_csv
 
 
-def evaluate(params: Params, _work: Path) -> None:
-    """data/reward_model on the test pairs → metrics/eval.json, metrics/plots."""
+def evaluate(params: Params, work: Path) -> None:
+    """The reward models on the test split → metrics/eval.json, metrics/plots."""
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    reward_model = scoring.load_reward_model(REWARD_MODEL, SFT, tokens, device)
-    pairs = evaluation.score_pairs(reward_model, read_parquet(PAIRS / "test.parquet"))
-    completions = evaluation.completions_of(pairs)
-    write_csv(PLOTS / "reward_vs_gold.csv", completions)
-    curve = read_csv(PLOTS / "learning_curve.csv")
-    plots.save(PLOTS / "learning_curve.png", plots.learning_curve(curve))
-    plots.save(PLOTS / "reward_vs_gold.png", plots.reward_vs_gold(completions))
-    write_csv(
-        PLOTS / "examples.csv", evaluation.examples(completions, params.evaluate, params.seed)
+    labeller = Labeller(tokens, params.task, params.gold_reward)
+    best_of = generation.sample_of_prompts(
+        judgement.drawn_test_prompts(labeller, params.evaluate.best_of_n.prompts, params.seed),
+        params.evaluate.best_of_n.completions,
+        backbone_files.load_backbone(SFT, tokens, device),
+        labeller,
+        params.sampling,
+        params.seed,
+        work / "best_of_n",
     )
-    statistics = evaluation.statistics(pairs, params.evaluate, params.seed)
-    write_csv(PLOTS / "statistics.csv", statistics)
-    write_json(METRICS / "eval.json", evaluation.headline(statistics))
+    many = list(best_of)
+    if not distributed.leads():
+        return
+    material = judgement.Material(
+        pairs=read_parquet(PAIRS / "test.parquet"),
+        completions=read_parquet(COMPLETIONS / "test.parquet"),
+        validation_pairs=read_parquet(PAIRS / "validation.parquet"),
+        validation_completions=read_parquet(COMPLETIONS / "validation.parquet"),
+        best_of=labeller.with_prompts(pd.concat(many).dropna(subset="gold_reward")),
+    )
+    tables = judgement.judge(
+        load_reward_model(REWARD_MODEL, SFT, tokens, device),
+        load_reward_model(BASELINE, SFT, tokens, device),
+        labeller,
+        material,
+        params.gold_reward,
+        params.evaluate,
+        params.seed,
+    )
+    for name, table in tables.items():
+        write_csv(PLOTS / f"{name}.csv", table)
+    tables["learning_curve"] = read_csv(PLOTS / "learning_curve.csv")
+    for name, figure in plots.figures(tables).items():
+        plots.save(PLOTS / f"{name}.png", figure)
+    write_json(METRICS / "eval.json", evaluation.headline(tables["statistics"]))
 
 
 if __name__ == "__main__":
-    run_stage(load_params, evaluate)
+    run_stage(load_params, evaluate, lambda params: params.runtime.processes)

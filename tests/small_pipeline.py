@@ -22,13 +22,30 @@ from goldrm.random_streams import random_stream
 
 ROOT = Path(__file__).parent.parent
 
-SMALL: dict[str, dict[str, Any]] = {
+SMALL: dict[str, Any] = {
     "runtime": {"threads": 1},
     "sft": {"source": "small_sft.safetensors", "sha256": None, "evaluation_prompts": 10},
-    "sampling": {"chunk_size": 16},
-    "pairs": {"num_pairs": 150},
-    "train": {"epochs": 6, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 2},
-    "evaluate": {"bootstrap_samples": 100, "examples": 3},
+    "sampling": {"chunk_size": 16, "completions_per_prompt": 3},
+    "pairs": {"num_pairs": 300},
+    "reward_model": {"layers": [0, 2], "hidden_size": 8, "channels": 4},
+    "train": {
+        "epochs": 6,
+        "batch_size": 20,
+        "warmup_steps": 3,
+        "checkpoint_epochs": 2,
+        "edits": {"more_prompts": 10},
+    },
+    "baseline": {
+        "reward_model": {"layers": [2]},
+        "train": {"num_pairs": 50, "epochs": 4, "batch_size": 20, "checkpoint_epochs": 2},
+    },
+    "evaluate": {
+        "bootstrap_samples": 100,
+        "best_of_n": {"prompts": 3, "completions": 8},
+        "probed_prompts": 3,
+        "search_rounds": 1,
+        "examples": 3,
+    },
 }
 
 
@@ -58,12 +75,11 @@ class SmallPipeline:
         author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
         self.run("git", *author, "commit", "--quiet", "--message", message)
 
-    def set_params(self, changes: dict[str, dict[str, Any]]) -> None:
+    def set_params(self, changes: dict[str, Any]) -> None:
         """Change values of params.yaml."""
         path = self.folder / "params.yaml"
         params = yaml.safe_load(path.read_text())
-        for section, values in changes.items():
-            params[section] |= values
+        _change(params, changes)
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
     def start(self, *command: str, folder: str = ".", **options: Any) -> subprocess.Popen[str]:
@@ -92,6 +108,14 @@ class SmallPipeline:
     def repro(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The real `dvc repro`."""
         return self.run("dvc", "repro", *options, check=check)
+
+
+def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            _change(values[name], change)
+        else:
+            values[name] = change
 
 
 def _copy_project(folder: Path) -> None:

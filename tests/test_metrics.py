@@ -4,8 +4,9 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from goldrm import metrics
 
@@ -40,6 +41,20 @@ def test_errors_by_hand():
 @pytest.mark.parametrize(
     ("reward", "gold_reward", "expected"),
     [
+        (floats(1, 2, 6), floats(1, 2, 6), 1.0),
+        (floats(3, 3, 3), floats(1, 2, 6), 0.0),  # the mean itself
+        (floats(1, 4, 6), floats(1, 2, 6), 1 - 4 / (4 + 1 + 9)),
+        (floats(6, 2, 1), floats(1, 2, 6), 1 - 50 / 14),
+        (floats(2, 4), floats(3, 3), 0.0),
+    ],
+)
+def test_r_squared_by_hand(reward: metrics.Floats, gold_reward: metrics.Floats, expected: float):
+    assert metrics.r_squared(reward, gold_reward) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("reward", "gold_reward", "expected"),
+    [
         (floats(1, 2, 3), floats(10, 20, 1000), 1.0),
         (floats(3, 2, 1), floats(10, 20, 1000), -1.0),
         # ranks 1 2.5 2.5 4 and 1 2 3 4, less their mean: 4.5 / sqrt(4.5 * 5)
@@ -60,8 +75,9 @@ def test_spearman_by_hand(reward: metrics.Floats, gold_reward: metrics.Floats, e
         (floats(1), floats(2)),
     ],
 )
-def test_spearman_of_a_constant_is_0(reward: metrics.Floats, gold_reward: metrics.Floats):
+def test_rank_correlation_of_a_constant_is_0(reward: metrics.Floats, gold_reward: metrics.Floats):
     assert metrics.spearman(reward, gold_reward) == 0.0
+    assert metrics.kendall(reward, gold_reward) == 0.0
 
 
 def ranks(values: list[int]) -> metrics.Floats:
@@ -70,6 +86,7 @@ def ranks(values: list[int]) -> metrics.Floats:
     return np.array([b + (values.count(v) + 1) / 2 for b, v in zip(below, values, strict=True)])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=25))
 def test_spearman_is_pearson_of_ranks(rows: list[tuple[int, int]]):
     left, right = [list(side) for side in zip(*rows, strict=True)]
@@ -77,6 +94,52 @@ def test_spearman_is_pearson_of_ranks(rows: list[tuple[int, int]]):
     a, b = ranks(left) - ranks(left).mean(), ranks(right) - ranks(right).mean()
     spread = sqrt((a @ a) * (b @ b))
     assert found == pytest.approx(a @ b / spread if spread else 0.0, abs=1e-9)
+
+
+small_rows = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=2, max_size=25)
+
+
+@settings(deadline=None)
+@given(small_rows)
+def test_kendall_counts_pairs(rows: list[tuple[int, int, int]]):
+    """tau-b: agreeing less opposed pairs over the root of pairs that differ on either side."""
+    left, right, _ = [list(side) for side in zip(*rows, strict=True)]
+    found = metrics.kendall(floats(*left), floats(*right))
+    signs = [
+        (np.sign(a - c), np.sign(b - d)) for i, (a, b, _) in enumerate(rows) for c, d, _ in rows[:i]
+    ]
+    differ = [sum(abs(pair[side]) for pair in signs) for side in (0, 1)]
+    agreed = sum(a * b for a, b in signs)
+    assert found == pytest.approx(agreed / sqrt(differ[0] * differ[1]) if all(differ) else 0.0)
+
+
+@settings(deadline=None)
+@given(small_rows)
+def test_partial_spearman_correlates_what_regression_leaves(rows: list[tuple[int, int, int]]):
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    found = metrics.partial_spearman(*[floats(*column) for column in columns])
+    first, second, control = [ranks(column) for column in columns]
+    design = np.column_stack([np.ones(len(rows)), control])
+    a, b = [side - design @ np.linalg.lstsq(design, side)[0] for side in (first, second)]
+    remains = min(a @ a, b @ b) > 1e-9
+    assert found == pytest.approx(a @ b / sqrt((a @ a) * (b @ b)) if remains else 0.0, abs=1e-6)
+
+
+def test_partial_spearman_takes_the_control_out():
+    """Length drives neither side here: gold reward drives both, the noises are independent."""
+    rng = np.random.default_rng(0)
+    gold_reward = rng.normal(size=4000)
+    reward, length = gold_reward + rng.normal(size=(2, 4000))
+    assert metrics.spearman(reward, length) > 0.4
+    assert metrics.partial_spearman(reward, length, gold_reward) == pytest.approx(0, abs=0.05)
+
+
+def test_rank_correlations_are_scipys():
+    reward, gold_reward = np.random.default_rng(1).integers(0, 30, size=(2, 500)) ** 1.5
+    gold_reward += reward
+    found = metrics.spearman(reward, gold_reward), metrics.kendall(reward, gold_reward)
+    expected = stats.spearmanr(reward, gold_reward), stats.kendalltau(reward, gold_reward)
+    assert found == pytest.approx([result.statistic for result in expected])
 
 
 def test_bootstrap_keeps_clusters_whole():
@@ -138,3 +201,14 @@ def test_interval_follows_its_stream():
 
     assert interval(0) == interval(0)
     assert interval(0) != interval(1)
+
+
+def test_mean_interval_is_the_interval_of_the_mean():
+    rng = np.random.default_rng(2)
+    values, clusters = rng.normal(size=120), rng.integers(0, 30, size=120).astype(str)
+    fast = metrics.bootstrap_mean_interval(values, clusters, 300, 0.8, np.random.default_rng(3))
+    slow = metrics.bootstrap_interval(
+        lambda rows: float(values[rows].mean()), clusters, 300, 0.8, np.random.default_rng(3)
+    )
+    assert fast == pytest.approx(slow)
+    assert fast[0] < values.mean() < fast[1]

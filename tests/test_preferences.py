@@ -1,42 +1,28 @@
 """Pairs are labelled by the exact gold reward, the same whatever order the work is done in."""
 
+import io
 import math
-import os
-import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from notebook_reference import NotebookLM, generate, gold_rewards, pick_greedy, training_set
-from pandas.testing import assert_frame_equal
-from scipy import stats
+from notebook_reference import NotebookLM, gold_rewards, training_set
 
-from goldrm.backbone import Backbone
-from goldrm.config import Params, SamplingParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
 from goldrm.preferences import (
-    BARREN_CHUNKS,
+    COMPLETION_COLUMNS,
     PAIR_COLUMNS,
     Labeller,
-    pairs_from_sequences,
-    sample_chunk,
-    sample_pairs,
-    summary,
+    Preferences,
+    completions_from_sequences,
 )
 from goldrm.series import SPLITS, Prompt, Split, split_of
 
 TWO_TO_TEN = Prompt(template=1, start=2, difference=2, terms=5)
 ONE_TO_FIVE = Prompt(template=3, start=1, difference=1, terms=5)
-
-
-@pytest.fixture
-def sampling(params: Params) -> SamplingParams:
-    """The committed way of sampling, in small chunks of short completions."""
-    return params.sampling.model_copy(update={"chunk_size": 4, "max_new_tokens": 6})
 
 
 @pytest.fixture(scope="module")
@@ -177,18 +163,35 @@ def test_completions_of_different_prompts_make_no_pair(labeller: Labeller):
 # Splits
 
 
-@settings(max_examples=25, deadline=None)
+def divided(labeller: Labeller, prompt_ids: list[int], num_pairs: int) -> dict[Split, pd.DataFrame]:
+    """The pairs of each split, where every prompt has two completions."""
+    rows = [
+        {"group": group, "prompt_id": i, "completion": text, "gold_reward": reward, "exact": False}
+        for group, i in enumerate(prompt_ids)
+        for text, reward in (("1", 5.0), ("2", 6.0))
+    ]
+    collected = Preferences(labeller, num_pairs)
+    half = len(prompt_ids) // 2 * 2
+    collected.collect([pd.DataFrame(rows[:half]), pd.DataFrame(rows[half:])])
+    pairs = {s: pd.read_parquet(io.BytesIO(b.content())) for s, b in collected.pairs.items()}
+    for split, buffer in collected.completions.items():
+        completions = pd.read_parquet(io.BytesIO(buffer.content()))
+        assert dict(completions.dtypes.astype(str)) == COMPLETION_COLUMNS
+        assert set(completions["prompt_id"]) >= set(pairs[split]["prompt_id"])
+    return pairs
+
+
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(0, 26_999), max_size=200))
 def test_no_series_is_in_two_splits(
     labeller: Labeller, prompts_in: dict[Split, list[int]], prompt_ids: list[int]
 ):
-    anchors = [ids[0] for ids in prompts_in.values()]  # a split without pairs is refused
-    pairs = pd.DataFrame({"prompt_id": prompt_ids + anchors})
-    divided = labeller.by_split(pairs)
-    assert sorted(pd.concat(divided.values())["prompt_id"]) == sorted(pairs["prompt_id"])
+    prompt_ids = [ids[0] for ids in prompts_in.values()] + prompt_ids  # no split may be empty
+    splits = divided(labeller, prompt_ids, len(prompt_ids))
+    assert sorted(pd.concat(splits.values())["prompt_id"]) == sorted(prompt_ids)
     series = [
         {labeller.space[prompt_id].exact(100) for prompt_id in rows["prompt_id"]}
-        for rows in divided.values()
+        for rows in splits.values()
     ]
     assert sum(map(len, series)) == len(set.union(*series))
 
@@ -204,163 +207,26 @@ def test_same_series_by_another_prompt_is_in_the_same_split(
         for terms in range(5, 15)
     ]
     anchors = [ids[0] for ids in prompts_in.values()]
-    divided = labeller.by_split(pd.DataFrame({"prompt_id": same + anchors}))
-    assert sorted(map(len, divided.values())) == [1, 1, 1 + len(same)]
+    splits = divided(labeller, anchors + same, 1000)
+    assert sorted(map(len, splits.values())) == [1, 1, 1 + len(same)]
+
+
+@pytest.mark.parametrize("num_pairs", [3, 4, 5, 6])
+def test_number_of_pairs_is_exact(
+    labeller: Labeller, prompts_in: dict[Split, list[int]], num_pairs: int
+):
+    prompt_ids = [i for ids in prompts_in.values() for i in ids[:1]] + prompts_in["train"][1:7]
+    splits = divided(labeller, prompt_ids, num_pairs)
+    assert sum(map(len, splits.values())) == num_pairs
 
 
 @pytest.mark.parametrize("missing", SPLITS)
 def test_too_few_pairs_for_three_splits_are_refused(
     labeller: Labeller, prompts_in: dict[Split, list[int]], missing: Split
 ):
-    pairs = pd.DataFrame({"prompt_id": [prompts_in[s][0] for s in SPLITS if s != missing]})
+    prompt_ids = [prompts_in[split][0] for split in SPLITS if split != missing]
     with pytest.raises(GoldrmError, match=rf"none of the 2 pairs .*{missing}.*pairs\.num_pairs"):
-        labeller.by_split(pairs)
-
-
-# Sampling
-
-
-@pytest.mark.parametrize(("num_pairs", "completions_per_prompt"), [(1, 2), (10, 2), (20, 3)])
-def test_number_of_pairs_is_exact(
-    backbone: Backbone,
-    labeller: Labeller,
-    sampling: SamplingParams,
-    tmp_path: Path,
-    num_pairs: int,
-    completions_per_prompt: int,
-):
-    sampling = sampling.model_copy(update={"completions_per_prompt": completions_per_prompt})
-    pairs, completions = sample_pairs(backbone, labeller, sampling, num_pairs, 0, tmp_path)
-    assert len(pairs) == num_pairs
-    assert_frame_equal(pairs, labeller.pairs(completions)[:num_pairs])
-    assert len(completions) % (4 * completions_per_prompt) == 0
-    assert set(completions.groupby("group").size()) == {completions_per_prompt}
-
-
-def test_more_pairs_begin_with_the_fewer(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams, tmp_path: Path
-):
-    fewer, _ = sample_pairs(backbone, labeller, sampling, 5, 0, tmp_path / "fewer")
-    more, _ = sample_pairs(backbone, labeller, sampling, 11, 0, tmp_path / "more")
-    assert_frame_equal(more[:5], fewer)
-
-
-def test_sampled_pairs_have_the_reference_rewards(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams, tmp_path: Path
-):
-    pairs, _ = sample_pairs(backbone, labeller, sampling, 12, 0, tmp_path)
-    for row in pairs.to_dict("records"):
-        exact = Prompt(row["template"], row["start"], row["difference"], row["terms"]).exact(100)
-        for side in ("chosen", "rejected"):
-            series = [int(token) for token in row[side].split()]
-            # With itself as its rival nothing but the exact series decides about the padding.
-            reward, _ = gold_rewards(exact, series, series)
-            assert row[f"{side}_gold_reward"] == pytest.approx(reward, abs=1e-5)
-    assert (pairs["chosen_gold_reward"] > pairs["rejected_gold_reward"]).all()
-
-
-def test_completions_are_the_language_models(
-    backbone: Backbone, reference_lm: NotebookLM, labeller: Labeller, sampling: SamplingParams
-):
-    greedy = {"decoder": "sliding_window", "dropout": False, "temperature": 0.0}
-    chunk = sample_chunk(0, backbone, labeller, sampling.model_copy(update=greedy), seed=0)
-    dictionary = labeller.dictionary
-    for row in chunk.to_dict("records"):
-        prompt = dictionary.encode(labeller.space[row["prompt_id"]].text)
-        with torch.no_grad():
-            token_ids = generate(reference_lm, torch.tensor(prompt), 6, pick_greedy)
-        words = dictionary.decode(token_ids).split()
-        assert row["completion"] == " ".join(word for word in words if word.isdigit())
-
-
-@pytest.mark.parametrize("dropout", [True, False])
-def test_dropout_while_sampling_is_a_parameter(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams, dropout: bool
-):
-    """Whatever mode the language model comes in. Greedily, only dropout makes copies differ."""
-    sampling = sampling.model_copy(
-        update={"dropout": dropout, "temperature": 0.0, "max_new_tokens": 20}
-    )
-    chunks = [
-        sample_chunk(0, backbone.train(mode), labeller, sampling, seed=0) for mode in (True, False)
-    ]
-    assert_frame_equal(*chunks)
-    copies = chunks[0].groupby("group")["completion"].nunique()
-    assert copies.max() == (2 if dropout else 1)
-
-
-def test_prompts_are_drawn_uniformly(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams
-):
-    sampling = sampling.model_copy(update={"chunk_size": 1500, "max_new_tokens": 1})
-    chunk = sample_chunk(3, backbone, labeller, sampling, seed=0)
-    first = chunk.drop_duplicates("group")
-    assert first["group"].tolist() == list(range(4500, 6000))
-    prompts = [labeller.space[prompt_id] for prompt_id in first["prompt_id"]]
-    for axis, values in [("template", 3), ("start", 100), ("difference", 9), ("terms", 10)]:
-        counts = pd.Series(getattr(prompt, axis) for prompt in prompts).value_counts()
-        assert len(counts) == values
-        assert stats.chisquare(counts).pvalue > 1e-3
-
-
-def test_chunk_is_a_function_of_seed_and_index(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams
-):
-    first = sample_chunk(2, backbone, labeller, sampling, seed=0)
-    torch.manual_seed(99)
-    sample_chunk(0, backbone, labeller, sampling, seed=0)
-    torch.rand(7)
-    assert_frame_equal(sample_chunk(2, backbone, labeller, sampling, seed=0), first)
-    columns = ["prompt_id", "completion"]
-    for index, seed in [(1, 0), (2, 1)]:
-        other = sample_chunk(index, backbone, labeller, sampling, seed)
-        assert not other[columns].equals(first[columns])
-
-
-def test_sampling_leaves_the_global_random_numbers_alone(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams
-):
-    torch.manual_seed(4)
-    expected = torch.rand(3)
-    torch.manual_seed(4)
-    sample_chunk(0, backbone, labeller, sampling, seed=0)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_killed_sampling_goes_on_to_the_same_pairs(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams, tmp_path: Path
-):
-    whole = sample_pairs(backbone, labeller, sampling, 18, 0, tmp_path / "whole")
-    killed = tmp_path / "killed"
-    shutil.copytree(tmp_path / "whole", killed)
-    files = sorted(killed.iterdir())
-    assert len(files) >= 5
-    content = {file: file.read_bytes() for file in files}
-    lost = [files[1], *files[3:]]
-    for file in files:
-        os.utime(file, (0, 0))
-    for file in lost:
-        file.unlink()
-
-    resumed = sample_pairs(backbone, labeller, sampling, 18, 0, killed)
-
-    for frame, expected in zip(resumed, whole, strict=True):
-        assert_frame_equal(frame, expected)
-    assert {file: file.read_bytes() for file in sorted(killed.iterdir())} == content
-    made_anew = [file for file in files if file.stat().st_mtime_ns > 0]
-    assert made_anew == lost
-
-
-def test_model_that_makes_no_mistakes_is_refused(
-    backbone: Backbone, labeller: Labeller, sampling: SamplingParams, tmp_path: Path
-):
-    """Greedily and without dropout both completions of a prompt are the same, for ever."""
-    sampling = sampling.model_copy(
-        update={"dropout": False, "temperature": 0.0, "chunk_size": 1, "max_new_tokens": 2}
-    )
-    with pytest.raises(GoldrmError, match=rf"in {BARREN_CHUNKS} chunks .*sampling\.dropout"):
-        sample_pairs(backbone, labeller, sampling, 1, 0, tmp_path)
-    assert len(list(tmp_path.iterdir())) == BARREN_CHUNKS
+        divided(labeller, prompt_ids, 2)
 
 
 # The course's own training set
@@ -373,9 +239,10 @@ def test_pairs_of_the_notebooks_training_set(reference_lm: NotebookLM, labeller:
     )
     sequences = [(p[0].tolist(), n[0].tolist()) for p, n in zip(positive, negative, strict=True)]
 
-    pairs, completions = pairs_from_sequences(sequences, labeller, 10, "training.pt")
+    completions = completions_from_sequences(sequences, labeller, 10, "training.pt")
 
     assert len(completions) == 30
+    pairs = labeller.pairs(completions)
     texts = [{labeller.dictionary.decode(ids) for ids in pair} for pair in sequences]
     for row in pairs.to_dict("records"):
         assert {f"{row['prompt']} {row[side]}" for side in ("chosen", "rejected")} in texts
@@ -384,7 +251,7 @@ def test_pairs_of_the_notebooks_training_set(reference_lm: NotebookLM, labeller:
             series = [int(token) for token in row[side].split()]
             reward, _ = gold_rewards(exact, series, series)
             assert row[f"{side}_gold_reward"] == pytest.approx(reward, abs=1e-5)
-    assert len(pairs) == 10
+    assert len(pairs) >= 10
     assert (pairs["margin"] > 0).all()
 
 
@@ -402,7 +269,8 @@ def test_sequences_are_labelled_anew(labeller: Labeller):
     assert notebooks[1] > notebooks[0]
 
     sequences = [tuple(sequence(dictionary, ONE_TO_FIVE, text) for text in (long, short))]
-    (row,) = pairs_from_sequences(sequences, labeller, 1, "training.pt")[0].to_dict("records")
+    completions = completions_from_sequences(sequences, labeller, 1, "training.pt")
+    (row,) = labeller.pairs(completions).to_dict("records")
 
     assert (row["chosen"], row["rejected"]) == (short, long)
     assert row["chosen_gold_reward"] == pytest.approx(1 + 6 / 1.1)
@@ -414,37 +282,40 @@ def test_pairs_whose_new_labels_are_equal_are_dropped(labeller: Labeller):
     dictionary = labeller.dictionary
     equal = tuple(sequence(dictionary, ONE_TO_FIVE, text) for text in ("1 2 3 4 5 6", "1 2 3 4"))
     differing = tuple(sequence(dictionary, TWO_TO_TEN, text) for text in ("2 4 6 8 10", "2"))
-    pairs, completions = pairs_from_sequences([equal, differing], labeller, 1, "training.pt")
+    completions = completions_from_sequences([equal, differing], labeller, 1, "training.pt")
+    pairs = labeller.pairs(completions)
     assert pairs["prompt"].tolist() == [TWO_TO_TEN.text]
     assert len(completions) == 4
     with pytest.raises(GoldrmError, match=r"training\.pt holds 1 pairs .*pairs\.num_pairs \(2\)"):
-        pairs_from_sequences([equal, differing], labeller, 2, "training.pt")
+        completions_from_sequences([equal, differing], labeller, 2, "training.pt")
 
 
 def test_empty_training_set_is_refused(labeller: Labeller):
     with pytest.raises(GoldrmError, match=r"training\.pt holds 0 pairs"):
-        pairs_from_sequences([], labeller, 1, "training.pt")
+        completions_from_sequences([], labeller, 1, "training.pt")
 
 
 @pytest.mark.parametrize("token_id", [129, -1, 10**12])
 def test_ids_outside_the_dictionary_are_refused(labeller: Labeller, token_id: int):
     good = sequence(labeller.dictionary, TWO_TO_TEN, "2 4 6")
     with pytest.raises(GoldrmError, match=r"training\.pt: pair 1 .*outside the dictionary's 0…128"):
-        pairs_from_sequences([(good, good), (good, [*good, token_id])], labeller, 1, "training.pt")
+        completions_from_sequences(
+            [(good, good), (good, [*good, token_id])], labeller, 1, "training.pt"
+        )
 
 
 @pytest.mark.parametrize("text", ["", "2 4 6", "generate an arithmetic series with 5 terms"])
 def test_sequences_without_a_prompt_are_refused(labeller: Labeller, text: str):
     token_ids = labeller.dictionary.encode(text)
     with pytest.raises(GoldrmError, match=r"training\.pt: pair 0 doesn't begin with"):
-        pairs_from_sequences([(token_ids, token_ids)], labeller, 1, "training.pt")
+        completions_from_sequences([(token_ids, token_ids)], labeller, 1, "training.pt")
 
 
 @pytest.mark.parametrize("prompt", [Prompt(1, 2, 2, 20), Prompt(2, 100, 1, 5), Prompt(3, 2, 10, 5)])
 def test_prompts_outside_the_task_are_refused(labeller: Labeller, prompt: Prompt):
     token_ids = sequence(labeller.dictionary, prompt, "2 4 6")
     with pytest.raises(GoldrmError, match=r"training\.pt: the prompt of pair 0, .*task section"):
-        pairs_from_sequences([(token_ids, token_ids)], labeller, 1, "training.pt")
+        completions_from_sequences([(token_ids, token_ids)], labeller, 1, "training.pt")
 
 
 # The metrics
@@ -462,7 +333,10 @@ def test_summary_by_hand(labeller: Labeller):
     off_by_1, off_by_6 = 1 + 6 / 1.1, 5.819474697113037
     # Groups 0 to 3 hold 1, 1, 0 and 3 pairs with two rewards; 1, 0, 0 and 2 of them differ.
     # Three of nine completions are exact.
-    assert summary(labeller.pairs(completions), completions) == {
+    collected = Preferences(labeller, 10)
+    with pytest.raises(GoldrmError, match="none of the 3 pairs"):
+        collected.collect([completions])
+    assert collected.summary() == {
         "pairs": 3,
         "kept": 0.6,
         "exact_match": 0.3333,

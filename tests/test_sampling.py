@@ -149,8 +149,8 @@ def test_decoder_has_logits_of_the_kept_rows(
     counting: Backbone, decoder_of: Callable[[Backbone, list[list[int]]], Decoder]
 ):
     decoder = decoder_of(counting, [[1], [2], [3], [4]])
-    decoder.keep(torch.tensor([1, 3]))
-    assert decoder.logits().argmax(dim=1).tolist() == [3, 5]
+    decoder.keep(torch.tensor([3, 1]))
+    assert decoder.logits().argmax(dim=1).tolist() == [5, 3]
     decoder.extend(torch.tensor([6, 7]))
     assert decoder.logits().argmax(dim=1).tolist() == [7, 8]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.checkpoint import ResumePoint
-from goldrm.config import DecoderName, IntRange, SftTrainParams, TaskParams
+from goldrm.config import DecoderName, IntRange, SftPhaseParams, SftTrainParams, TaskParams
 from goldrm.dictionary import Dictionary
 from goldrm.random_streams import random_stream
 from goldrm.sampling import complete
@@ -23,6 +23,16 @@ from goldrm.sft_training import IGNORED, Sequence, _batch, train_sft, training_s
 
 CPU = torch.device("cpu")
 PAD, EOS = 0, 1
+PHASE = SftPhaseParams(
+    steps=8,
+    batch_size=4,
+    learning_rate=0.01,
+    warmup_steps=3,
+    offset_draws=2,
+    counted_weight=1.0,
+    dropout=True,
+    bfloat16=False,
+)
 
 
 @pytest.fixture
@@ -43,24 +53,26 @@ def sizes() -> BackboneSizes:
 def sequences() -> list[Sequence]:
     """Prompts and answers of several lengths; the second's prompt ends at 9 to 11 only."""
     return [
-        Sequence([2, 3, 4], [5, 6, 7, EOS]),
-        Sequence([8, 2, 2, 9, 10, 11, 3, 9, 8, 4], [10, EOS]),
-        Sequence([9, 4, 6], [8, 7, 6, 5, EOS]),
+        Sequence([2, 3, 4], [5, 6, 7, EOS], counted=True),
+        Sequence([8, 2, 2, 9, 10, 11, 3, 9, 8, 4], [10, EOS], counted=True),
+        Sequence([9, 4, 6], [8, 7, 6, 5, EOS], counted=True),
     ]
 
 
 @pytest.fixture
 def recipe() -> SftTrainParams:
     return SftTrainParams(
-        steps=8,
-        batch_size=4,
-        learning_rate=0.01,
-        warmup_steps=3,
+        phases=[PHASE, PHASE.model_copy(update={"steps": 5, "offset_draws": 1})],
         weight_decay=0.0,
         max_grad_norm=1.0,
-        bfloat16=False,
         checkpoint_steps=2,
     )
+
+
+def with_phase(recipe: SftTrainParams, **changes: Any) -> SftTrainParams:
+    """The recipe with its first phase only, changed."""
+    phase = recipe.phases[0].model_copy(update=changes)
+    return recipe.model_copy(update={"phases": [phase]})
 
 
 class Remembered(ResumePoint):
@@ -154,7 +166,7 @@ def laid_out(sequence: Sequence, offset: int, context: int) -> tuple[list[int], 
 def test_batch_holds_sequences_at_random_offsets(sizes: BackboneSizes, sequences: list[Sequence]):
     """From 0 up to where the prompt ends at the last position; what runs over is cut off."""
     with random_stream(0, "test batch"):
-        batch = _batch(sequences, sizes, 3000)
+        batch = _batch(sequences, sizes, PHASE.model_copy(update={"batch_size": 3000}))
     possible = {
         tuple(map(tuple, laid_out(sequence, offset, 12))): (index, offset)
         for index, sequence in enumerate(sequences)
@@ -169,7 +181,7 @@ def test_batch_holds_sequences_at_random_offsets(sizes: BackboneSizes, sequences
 
 def test_layout_by_hand(sizes: BackboneSizes):
     """The prompt's last token predicts the answer's first, the answer's last the end."""
-    sequence = Sequence([2, 3], [5, 6, EOS])
+    sequence = Sequence([2, 3], [5, 6, EOS], counted=True)
     rows = {
         (2, 3, 5, 6, PAD): (IGNORED, 5, 6, EOS, IGNORED),
         (PAD, 2, 3, 5, 6): (IGNORED, IGNORED, 5, 6, EOS),
@@ -177,7 +189,11 @@ def test_layout_by_hand(sizes: BackboneSizes):
         (PAD, PAD, PAD, 2, 3): (IGNORED, IGNORED, IGNORED, IGNORED, 5),
     }
     with random_stream(0, "test batch"):
-        token_ids, targets = _batch([sequence], replace(sizes, context_length=5), 100)
+        token_ids, targets = _batch(
+            [sequence],
+            replace(sizes, context_length=5),
+            PHASE.model_copy(update={"batch_size": 100}),
+        )
     found = dict(zip(map(tuple, token_ids.tolist()), map(tuple, targets.tolist()), strict=True))
     assert found == rows
 
@@ -209,19 +225,13 @@ def learnt_model() -> tuple[Backbone, list[Sequence]]:
         eos_int=EOS,
     )
     sequences = [
-        Sequence([2, 3, 4], [5, 6, 7, EOS]),
-        Sequence([8, 2, 4, 9], [10, EOS]),
-        Sequence([9, 4, 6, 2, 4], [8, 7, 6, 5, EOS]),
+        Sequence([2, 3, 4], [5, 6, 7, EOS], counted=True),
+        Sequence([8, 2, 4, 9], [10, EOS], counted=True),
+        Sequence([9, 4, 6, 2, 4], [8, 7, 6, 5, EOS], counted=True),
     ]
+    phase = PHASE.model_copy(update={"steps": 250, "batch_size": 16, "warmup_steps": 20})
     recipe = SftTrainParams(
-        steps=250,
-        batch_size=16,
-        learning_rate=0.01,
-        warmup_steps=20,
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        bfloat16=False,
-        checkpoint_steps=1000,
+        phases=[phase], weight_decay=0.01, max_grad_norm=1.0, checkpoint_steps=1000
     )
     model = Backbone(sizes)
     model.load_state_dict(train_sft(sizes, sequences, recipe, 0, CPU, Remembered()))
@@ -243,20 +253,22 @@ def test_learning_rate_rises_and_falls(
     shares: list[float],
 ):
     """Adam's first step moves the weights by the learning rate, whatever the gradient is."""
-    recipe = recipe.model_copy(update={"warmup_steps": warmup_steps, "checkpoint_steps": 1})
-    still = recipe.model_copy(update={"steps": 1, "learning_rate": 1e-30})
-    before = train_sft(sizes, sequences, still, 0, CPU, Remembered())
-    remembered = Remembered()
+    recipe = recipe.model_copy(update={"checkpoint_steps": 1})
+    recipe = with_phase(recipe, warmup_steps=warmup_steps)
+    still, remembered = Remembered(), Remembered()
+    train_sft(sizes, sequences, with_phase(recipe, learning_rate=1e-30), 0, CPU, still)
     train_sft(sizes, sequences, recipe, 0, CPU, remembered)
 
-    after = remembered.saved[0]["model"]
+    before, after = still.saved[0]["model"], remembered.saved[0]["model"]
     moved = max(float((after[name] - before[name]).abs().max()) for name in before)
     assert moved == pytest.approx(0.01 * shares[0], rel=1e-3)
     rates = [state["optimizer"]["param_groups"][0]["lr"] for state in remembered.saved]
     assert rates == pytest.approx([0.01 * share for share in [*shares[1:], 0]])
 
 
-@pytest.mark.parametrize(("killed_at", "bfloat16"), [(1, False), (2, False), (3, True), (4, False)])
+@pytest.mark.parametrize(
+    ("killed_at", "bfloat16"), [(1, False), (3, True), (4, False), (5, False), (6, False)]
+)
 def test_killed_training_ends_in_the_same_weights(
     sizes: BackboneSizes,
     sequences: list[Sequence],
@@ -265,7 +277,8 @@ def test_killed_training_ends_in_the_same_weights(
     killed_at: int,
     bfloat16: bool,
 ):
-    recipe = recipe.model_copy(update={"bfloat16": bfloat16})
+    phases = [phase.model_copy(update={"bfloat16": bfloat16}) for phase in recipe.phases]
+    recipe = recipe.model_copy(update={"phases": phases})
     whole = train_sft(sizes, sequences, recipe, 0, CPU, ResumePoint(tmp_path / "whole.pt"))
     killed = tmp_path / "killed.pt"
     with pytest.raises(KeyboardInterrupt):
@@ -275,10 +288,22 @@ def test_killed_training_ends_in_the_same_weights(
     assert equal(resumed, whole)
 
 
+def test_a_phase_begins_with_the_one_befores_rounded_weights(
+    sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams
+):
+    """So a stored 16-bit model is a place to go on from; the optimiser starts afresh."""
+    first = train_sft(sizes, sequences, with_phase(recipe), 0, CPU, Remembered())
+    still = recipe.phases[1].model_copy(update={"learning_rate": 1e-30})
+    recipe = recipe.model_copy(update={"phases": [recipe.phases[0], still]})
+    assert all(tensor.dtype == torch.float16 for tensor in first.values())
+    assert equal(train_sft(sizes, sequences, recipe, 0, CPU, Remembered()), first)
+
+
 def test_resumed_training_does_not_begin_again(
     sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams, tmp_path: Path
 ):
     """What is done is taken from the checkpoint: at its end there is nothing left to draw from."""
+    recipe = with_phase(recipe)
     resume_point = ResumePoint(tmp_path / "training.pt")
     whole = train_sft(sizes, sequences, recipe, 0, CPU, resume_point)
     assert equal(train_sft(sizes, [], recipe, 0, CPU, resume_point), whole)

@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from goldrm import dictionary
 from goldrm.backbone import BackboneSizes
 from goldrm.checkpoint import ResumePoint, write_tensors
@@ -34,9 +32,8 @@ def train_sft(params: UpstreamParams, work: Path) -> None:
         device,
         ResumePoint(work / "training.pt"),
     )
-    halved = {name: tensor.to(torch.float16) for name, tensor in state.items()}
     described = {**asdict(sizes), "split_seed": task.split_seed}
-    write_tensors(Path("sft_lm.safetensors"), halved, described)
+    write_tensors(Path("sft_lm.safetensors"), state, described)
 
 
 if __name__ == "__main__":

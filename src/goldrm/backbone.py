@@ -6,10 +6,12 @@ files, tokens' meanings or how tokens are picked. Module names are the notebook'
 both.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,12 +46,36 @@ class BackboneSizes:
 class KeyValueCache:
     """Keys and values of the positions seen so far, of all layers, preallocated."""
 
-    def __init__(self, sizes: BackboneSizes, batch: int, length: int, like: Tensor) -> None:
-        """Room for `length` positions of `batch` sequences, on `like`'s device, in its dtype."""
-        head_size = sizes.d // sizes.num_heads
-        shape = (sizes.num_layers, 2, batch, sizes.num_heads, length, head_size)
-        self._states = like.new_empty(shape)
+    def __init__(self, states: Float[Tensor, "layers 2 batch heads positions head_size"]) -> None:
+        """An empty cache that will be written into `states`."""
+        self._states = states
         self.length = 0
+
+    @classmethod
+    def allocate(
+        cls, sizes: BackboneSizes, batch: int, positions: int, like: Tensor
+    ) -> "KeyValueCache":
+        """Room for `positions` of `batch` sequences, on `like`'s device, in its dtype."""
+        head_size = sizes.d // sizes.num_heads
+        shape = (sizes.num_layers, 2, batch, sizes.num_heads, positions, head_size)
+        return cls(like.new_empty(shape))
+
+    def rows(self, first: int, end: int) -> "KeyValueCache":
+        """An empty cache of some of the sequences; what is written there is written here."""
+        return KeyValueCache(self._states[:, :, first:end])
+
+    def begin_with(self, prefix: "KeyValueCache", length: int) -> None:
+        """Let every sequence begin with the first `length` positions of another cache's one."""
+        self._states[:, :, :, :, :length] = prefix._states[:, :, :, :, :length]
+        self.length = length
+
+    def repeated(self, rows: Int[Tensor, " batch"], positions: int) -> "KeyValueCache":
+        """A copy of what was seen of the sequences `rows`, with room for `positions` in all."""
+        seen = self._states[:, :, rows, :, : self.length]
+        copy = KeyValueCache(seen.new_empty((*seen.shape[:4], positions, seen.shape[5])))
+        copy._states[:, :, :, :, : self.length] = seen
+        copy.length = self.length
+        return copy
 
     def append(
         self,
@@ -69,8 +95,12 @@ class KeyValueCache:
         self.length += time
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Drop all sequences but `rows`."""
-        self._states = self._states[:, :, rows]
+        """Keep the sequences `rows`, in that order; only those that change places are copied."""
+        places = torch.arange(len(rows), device=rows.device)
+        moved = places[rows != places]
+        seen = self._states[:, :, :, :, : self.length]
+        seen[:, :, moved] = seen[:, :, rows[moved]]
+        self._states = self._states[:, :, : len(rows)]
 
 
 class SelfAttention(nn.Module):
@@ -92,35 +122,57 @@ class SelfAttention(nn.Module):
         hidden: Float[Tensor, "batch time embd"],
         layer: int,
         cache: KeyValueCache | None,
-    ) -> Float[Tensor, "batch time embd"]:
-        """Attend to this call's positions up to each one's own, and to all cached ones before."""
-        batch, time, embd = hidden.shape
-        projected = F.linear(hidden, self.in_proj_weight, self.in_proj_bias)
-        heads = projected.view(batch, time, 3, self.num_heads, embd // self.num_heads)
-        queries, keys, values = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
+        last_only: bool,
+    ) -> Float[Tensor, "batch asked embd"]:
+        """Let each position, or the last one only, attend to itself and all before it."""
+        d = hidden.shape[-1]
+        asking = hidden[:, -1:] if last_only else hidden
+        if last_only:
+            queries = self._heads(asking, 0, d)[0]
+            keys, values = self._heads(hidden, d, 3 * d)
+        else:
+            queries, keys, values = self._heads(hidden, 0, 3 * d)
         if cache is not None:
             keys, values = cache.append(layer, keys, values)
         if self.training:
             weights = self.dropout(_attention_weights(queries, keys))
             attended = weights @ values
         else:
-            attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=time > 1)
-        return self.out_proj(attended.transpose(1, 2).reshape(batch, time, embd))
+            mask = _earlier(queries, keys)
+            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.out_proj(attended.transpose(1, 2).reshape(asking.shape))
+
+    def _heads(
+        self, hidden: Float[Tensor, "batch time embd"], first: int, end: int
+    ) -> Float[Tensor, "kinds batch heads time head_size"]:
+        """Some of queries, keys and values: the rows `first` … `end` of their projection."""
+        batch, time, embd = hidden.shape
+        projected = F.linear(hidden, self.in_proj_weight[first:end], self.in_proj_bias[first:end])
+        heads = projected.view(batch, time, -1, self.num_heads, embd // self.num_heads)
+        return heads.permute(2, 0, 3, 1, 4)  # (kinds, B, H, T, D/H)
 
 
 def _attention_weights(
     queries: Float[Tensor, "batch heads time head_size"],
     keys: Float[Tensor, "batch heads seen head_size"],
 ) -> Float[Tensor, "batch heads time seen"]:
-    """What `scaled_dot_product_attention` doesn't show: each position's weights on those before.
-
-    As there, `time` is 1, or it is `seen`.
-    """
+    """What `scaled_dot_product_attention` doesn't show: each position's weights on those before."""
     scores = queries @ keys.mT * queries.shape[-1] ** -0.5
-    if queries.shape[2] > 1:
-        later = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(later, float("-inf"))
+    earlier = _earlier(queries, keys)
+    if earlier is not None:
+        scores = scores.masked_fill(~earlier, float("-inf"))
     return torch.softmax(scores, dim=-1)
+
+
+def _earlier(
+    queries: Float[Tensor, "batch heads time head_size"],
+    keys: Float[Tensor, "batch heads seen head_size"],
+) -> Bool[Tensor, "time seen"] | None:
+    """What the queries, of the last positions seen, may attend to; None: to everything."""
+    time, seen = queries.shape[2], keys.shape[2]
+    if time == 1:
+        return None
+    return torch.ones(time, seen, dtype=torch.bool, device=keys.device).tril(seen - time)
 
 
 class MultipleHeadAttention(nn.Module):
@@ -160,9 +212,11 @@ class TransformerBlock(nn.Module):
         hidden: Float[Tensor, "batch time embd"],
         layer: int,
         cache: KeyValueCache | None,
-    ) -> Float[Tensor, "batch time embd"]:
-        """One block's output."""
-        hidden = hidden + self.MHA.MHA(self.LN_MHA(hidden), layer, cache)
+        last_only: bool,
+    ) -> Float[Tensor, "batch asked embd"]:
+        """One block's output at each position, or at the last one only."""
+        attended = self.MHA.MHA(self.LN_MHA(hidden), layer, cache, last_only)
+        hidden = attended + (hidden[:, -1:] if last_only else hidden)
         return hidden + self.MLP(self.LN_MLP(hidden))
 
 
@@ -181,24 +235,78 @@ class Backbone(nn.Module):
         self.token_prediction = nn.Linear(sizes.d, sizes.num_tokens)
 
     def hidden_states(
-        self, token_ids: Int[Tensor, "batch time"], cache: KeyValueCache | None = None
-    ) -> Float[Tensor, "batch time embd"]:
-        """Hidden states after the last block, which are what the output layer reads.
+        self,
+        token_ids: Int[Tensor, "batch time"],
+        cache: KeyValueCache | None = None,
+        last_only: bool = False,
+        layers: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch asked embds"]:
+        """Hidden states after the last block, which are what the output layer reads, or others.
 
         Args:
             token_ids: tokens at positions 0 … T-1 or, with a cache, at the T positions after the
-                cached ones, where T must be 1 unless the cache is empty.
+                cached ones.
             cache: keys and values of the positions before; the new ones are added to it.
+            last_only: of the last position only; the deepest block then computes no other.
+            layers: after which blocks, ascending, 0 being the embeddings; their states stand
+                side by side. Blocks after the deepest aren't computed.
         """
+        layers = layers or (self.sizes.num_layers,)
         start = cache.length if cache is not None else 0
         end = start + token_ids.shape[1]
         positions = torch.arange(start, end, device=token_ids.device)
         hidden = self.token2vec.token2vec(token_ids) + self.PE_embedding(positions)
-        for layer, block in enumerate(self.transformer_blocks):
-            hidden = block(hidden, layer, cache)
+        wanted = [hidden] if 0 in layers else []
+        for layer, block in enumerate(self.transformer_blocks[: layers[-1]]):
+            hidden = block(hidden, layer, cache, last_only and layer + 1 == layers[-1])
+            if layer + 1 in layers:
+                wanted.append(hidden)
         if cache is not None:
             cache.advance(token_ids.shape[1])
-        return hidden
+        return torch.cat([states[:, -1:] if last_only else states for states in wanted], dim=-1)
+
+    def read(
+        self,
+        sequences: Sequence[list[int]],
+        cache: KeyValueCache,
+        width: int,
+        last_only: bool = True,
+        layers: Sequence[int] | None = None,
+    ) -> Iterator[Float[Tensor, "_alike asked embds"]]:
+        """Read sequences right-aligned into an empty cache.
+
+        The padding on their left attends only to padding, so its keys and values are the same for
+        all and are computed once; so is, in training mode, its dropout.
+
+        Args:
+            sequences: token ids, those of one length side by side: they are read together.
+            cache: with room for `width` positions of so many sequences.
+            width: positions; each sequence has 1 to `width` tokens.
+            last_only: see `hidden_states`.
+            layers: see `hidden_states`.
+
+        Yields:
+            Hidden states of the tokens of the next sequences that are of one length.
+        """
+        device = self.token_prediction.weight.device
+        padding = self._padding(width - min(map(len, sequences)))
+        end = 0
+        for length, alike in groupby(sequences, key=len):
+            token_ids = torch.tensor(list(alike), device=device)
+            first, end = end, end + len(token_ids)
+            rows = cache.rows(first, end)
+            rows.begin_with(padding, width - length)
+            yield self.hidden_states(token_ids, rows, last_only, layers)
+        cache.advance(width)
+
+    def _padding(self, length: int) -> KeyValueCache:
+        """Keys and values of `length` padding tokens at the first positions."""
+        weight = self.token_prediction.weight
+        cache = KeyValueCache.allocate(self.sizes, 1, length, like=weight)
+        if length:
+            token_ids = torch.full((1, length), self.sizes.padding_int, device=weight.device)
+            self.hidden_states(token_ids, cache, last_only=True)
+        return cache
 
     def forward(self, token_ids: Int[Tensor, "batch time"]) -> Float[Tensor, "batch time vocab"]:
         """Logits of the token after each position."""

@@ -51,38 +51,61 @@ def score(
     ] = None,
 ) -> None:
     """Print the reward of a completion or, as CSV, of both completions of every pair in a file."""
-    from goldrm.evaluation import score_pairs
+    import pandas as pd
+
+    from goldrm.paths import REWARD_MODEL
     from goldrm.tables import read_pairs
 
     if (pairs is None) == (prompt is None) or (prompt is None) != (completion is None):
         raise GoldrmError("score takes a PROMPT and a COMPLETION, or --pairs FILE.")
     if pairs is not None:
         table = read_pairs(pairs)
-        scored = score_pairs(_reward_model(), table)[["chosen_reward", "rejected_reward"]]
-        scored.to_csv(sys.stdout, index=False, float_format="%.6f")
+        model, prompts = _load(REWARD_MODEL), table["prompt"].tolist()
+        rewards = {
+            f"{side}_reward": model.score(prompts, table[side].tolist())
+            for side in ("chosen", "rejected")
+        }
+        pd.DataFrame(rewards).to_csv(sys.stdout, index=False, float_format="%.6f")
     else:
-        (reward,) = _reward_model().score([prompt or ""], [completion or ""])
+        (reward,) = _load(REWARD_MODEL).score([prompt or ""], [completion or ""])
         typer.echo(f"{reward:.6f}")
 
 
 @export.command()
 @_errors_as_sentences
-def course(path: Annotated[Path, typer.Argument(help="The .pkl to write.")]) -> None:
-    """Write the reward model as the course's step 3 saves it, for its step 4 to load."""
+def course(
+    path: Annotated[Path, typer.Argument(help="The .pkl to write.")],
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Write the notebook's readout, trained beside.")
+    ] = False,
+) -> None:
+    """Write the reward model as the course's step 3 saves it, for its step 4 to load.
+
+    The course's SL_RM has a last_token readout of one member; no other fits it.
+    """
     from goldrm.backbone_files import read_config
     from goldrm.config import load_params
     from goldrm.course_export import write_reward_model
-    from goldrm.paths import REWARD_MODEL
+    from goldrm.paths import BASELINE, REWARD_MODEL
+    from goldrm.reward_model import LastTokenReadout
 
-    model = _reward_model()
-    best = read_config(REWARD_MODEL / "config.json").get("best")
+    folder = BASELINE if baseline else REWARD_MODEL
+    model = _load(folder)
+    readout = model.members[0]
+    if not isinstance(readout, LastTokenReadout) or len(model.members) > 1:
+        raise GoldrmError(
+            f"{folder} holds {len(model.members)} {model.params.readout} readouts, but the "
+            "course's SL_RM has one last_token readout. Export the notebook's with --baseline, or "
+            "train one: dvc exp run -S reward_model.readout=last_token -S reward_model.members=1."
+        )
+    best = read_config(folder / "config.json").get("best")
     if not isinstance(best, dict) or not all(
         isinstance(best.get(name), int | float) for name in ("epoch", "train_loss")
     ):
         raise GoldrmError(
-            f"{REWARD_MODEL / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
+            f"{folder / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
         )
-    write_reward_model(path, model.backbone, model.readout, load_params().train, best)
+    write_reward_model(path, model.backbone, readout, load_params().train, best)
     typer.echo(f"wrote {path}", err=True)
 
 
@@ -111,17 +134,17 @@ def summary() -> None:
     typer.echo(report(), nl=False)
 
 
-def _reward_model():  # noqa: ANN202
+def _load(folder: Path):  # noqa: ANN202
     from goldrm import dictionary
     from goldrm.config import load_params
     from goldrm.device import set_up
-    from goldrm.paths import DICTIONARY, REWARD_MODEL, SFT
+    from goldrm.paths import DICTIONARY, SFT
     from goldrm.scoring import load_reward_model
 
     params = load_params()
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    return load_reward_model(REWARD_MODEL, SFT, tokens, device)
+    return load_reward_model(folder, SFT, tokens, device)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from goldrm.edits import Kind
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -71,6 +72,20 @@ class RuntimeParams(Section):
     threads: int = Field(ge=1, le=1024)
 
 
+class SharedRuntimeParams(RuntimeParams):
+    """The same, and how many processes share what can be shared."""
+
+    processes: int = Field(ge=1, le=1024)
+
+
+class HoldoutParams(Section):
+    """Kinds of prompt that the reward model isn't trained on, to see how far it generalises."""
+
+    template: list[int]
+    difference: list[int]
+    terms: list[int]
+
+
 class TaskParams(Section):
     """The prompts: which series may be asked for, and what decides their split."""
 
@@ -79,6 +94,7 @@ class TaskParams(Section):
     difference: IntRange
     terms: IntRange
     split_seed: Seed
+    holdout: HoldoutParams
 
     @model_validator(mode="after")
     def _possible(self) -> "TaskParams":
@@ -109,6 +125,7 @@ class SamplingParams(Section):
     """How completions are sampled from the language model."""
 
     decoder: DecoderName
+    dtype: Literal["float32", "bfloat16"]
     dropout: bool
     temperature: float = Field(ge=0, le=100)
     max_new_tokens: int = Field(ge=1, le=10_000)
@@ -140,37 +157,86 @@ class GoldRewardParams(Section):
 class RewardModelParams(Section):
     """What is trained on the frozen hidden states."""
 
-    readout: Literal["last_token"]
+    readout: Literal["last_token", "token_damage"]
+    layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    prompt_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    hidden_size: int = Field(ge=1, le=65_536)
+    channels: int = Field(ge=1, le=65_536)
+    dropout: Probability
+    members: int = Field(ge=1, le=100)
+    combine: Literal["mean", "worst", "uncertainty"]
+    uncertainty_weight: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "RewardModelParams":
+        for layers in (self.layers, self.prompt_layers):
+            if layers != sorted(set(layers)):
+                raise ValueError(f"layers must ascend without repetition, found {layers}")
+        return self
+
+
+class EditsParams(Section):
+    """Exactly labelled variations of series, made for training."""
+
+    of_exact: int = Field(ge=0, le=1000)
+    of_sampled: int = Field(ge=0, le=1000)
+    more_prompts: int = Field(ge=0)
+    kinds: list[Kind]
 
 
 class TrainParams(Section):
-    """Losses, optimiser and stop rule of the readout's training."""
+    """Data, losses, optimiser and stop rules of the readout's training."""
 
     num_pairs: Annotated[int, Field(ge=1)] | None
+    completions_per_prompt: Annotated[int, Field(ge=2)] | None
+    ties: bool
+    edits: EditsParams
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
+    schedule: Literal["constant", "cosine"]
     weight_decay: float = Field(ge=0)
     mse_weight: float = Field(ge=0)
     rank_weight: float = Field(ge=0)
+    margin: bool
+    center_weight: float = Field(ge=0)
     stop_loss: float = Field(ge=0)
+    patience: Annotated[int, Field(ge=1)] | None
     checkpoint_epochs: int = Field(ge=1)
+
+
+class BestOfNParams(Section):
+    """How the pick of the best of many completions is measured."""
+
+    prompts: int = Field(ge=1)
+    completions: int = Field(ge=2, le=4096)
 
 
 class EvaluateParams(Section):
     """What is reported about the reward model on the test split."""
+
+    best_of_n: BestOfNParams
+    probed_prompts: int = Field(ge=1)
+    search_rounds: int = Field(ge=0, le=100)
 
     bootstrap_samples: int = Field(ge=100)
     confidence: float = Field(gt=0, lt=1)
     examples: int = Field(ge=1)
 
 
+class BaselineParams(Section):
+    """The notebook's own readout and recipe, trained beside for comparison."""
+
+    reward_model: RewardModelParams
+    train: TrainParams
+
+
 class Params(Section):
     """The whole of params.yaml. Stages take sections from it; the package never sees it."""
 
     seed: Seed
-    runtime: RuntimeParams
+    runtime: SharedRuntimeParams
     task: TaskParams
     dictionary: DictionaryParams
     sft: SftParams
@@ -179,6 +245,7 @@ class Params(Section):
     gold_reward: GoldRewardParams
     reward_model: RewardModelParams
     train: TrainParams
+    baseline: BaselineParams
     evaluate: EvaluateParams
 
 
@@ -198,16 +265,25 @@ class ModelParams(Section):
         return self
 
 
-class SftTrainParams(Section):
-    """How upstream trains the language model."""
+class SftPhaseParams(Section):
+    """A part of upstream's training, with an optimiser and a learning-rate schedule of its own."""
 
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
+    offset_draws: int = Field(ge=1)
+    counted_weight: float = Field(gt=0)
+    dropout: bool
+    bfloat16: bool
+
+
+class SftTrainParams(Section):
+    """How upstream trains the language model."""
+
+    phases: list[SftPhaseParams] = Field(min_length=1)
     weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
-    bfloat16: bool
     checkpoint_steps: int = Field(ge=1)
 
 

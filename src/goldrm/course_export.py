@@ -49,7 +49,7 @@ def write_reward_model(
         GoldrmError: when the file can't be written.
     """
     model = CourseRewardModel(backbone, readout)
-    optimizer, schedule = optimizer_and_schedule(model, train)
+    optimizer, schedule = optimizer_and_schedule(model, train, steps=1)
     for group in optimizer.param_groups:
         group["fused"] = None  # the notebook's PyTorch has no fused AdamW on a CPU
     buffer = io.BytesIO()

@@ -1,125 +1,323 @@
-"""How a reward model does on labelled pairs: tables of scores, statistics and examples.
+"""What a reward model is judged by on unseen series: tables of scores, then tables of statistics.
 
-It must not know files or figures.
+It must not know files, figures or how rewards are made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from goldrm import metrics
+from goldrm import groups, metrics, probability
 from goldrm.config import EvaluateParams
-from goldrm.scoring import RewardModel
+from goldrm.metrics import Floats, Ints
+from goldrm.mistakes import mistake
+from goldrm.preferences import Labeller
 
-COMPLETION_COLUMNS = ["prompt_id", "prompt", "completion", "gold_reward", "reward"]
+CLEAR = 0.5  # a margin of gold reward from which on a pair should be easy
+MARGINS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, np.inf)
+GOLD_BINS = 12
+PROBABILITY_BINS = 10
+WITHIN = {"spearman_within": metrics.spearman, "kendall_within": metrics.kendall}
+OVERALL = {
+    "spearman": metrics.spearman,
+    "kendall": metrics.kendall,
+    "mse": metrics.mean_squared_error,
+    "mae": metrics.mean_absolute_error,
+    "r_squared": metrics.r_squared,
+}
 
 
-def score_pairs(reward_model: RewardModel, pairs: pd.DataFrame) -> pd.DataFrame:
-    """The pairs with two more columns, chosen_reward and rejected_reward.
+class Bootstrap:
+    """Intervals by one choice of resamples and confidence, always from the same seed."""
+
+    def __init__(self, params: EvaluateParams, seed: int) -> None:
+        """`seed` is the run's."""
+        self._options = (params.bootstrap_samples, params.confidence)
+        self._seed = seed
+
+    @property
+    def options(self) -> tuple[int, float, np.random.Generator]:
+        """Resamples, confidence and a fresh generator, as the functions of `metrics` take them."""
+        return (*self._options, np.random.default_rng(self._seed))
+
+    def mean(self, name: str, values: Floats, clusters: npt.NDArray[Any]) -> dict[str, Any]:
+        """A mean and its interval, as a row of `statistics`; all NaN where there are no values."""
+        if not len(values):
+            return {"statistic": name, "value": np.nan, "low": np.nan, "high": np.nan}
+        low, high = metrics.bootstrap_mean_interval(values, clusters, *self.options)
+        return {"statistic": name, "value": float(values.mean()), "low": low, "high": high}
+
+    def of(
+        self, name: str, statistic: Callable[[Ints], float], clusters: npt.NDArray[Any]
+    ) -> dict[str, Any]:
+        """A statistic of rows and its interval, as a row of `statistics`."""
+        low, high = metrics.bootstrap_interval(statistic, clusters, *self.options)
+        value = statistic(np.arange(len(clusters)))
+        return {"statistic": name, "value": value, "low": low, "high": high}
+
+
+def described(completions: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
+    """Each completion of a prompt once, with what it is judged by besides its reward.
 
     Args:
-        reward_model: what is judged.
-        pairs: with columns prompt, chosen and rejected.
-    """
-    prompts = pairs["prompt"].tolist()
-    rewards = {
-        f"{side}_reward": reward_model.score(prompts, pairs[side].tolist())
-        for side in ("chosen", "rejected")
-    }
-    return pairs.assign(**rewards)
-
-
-def completions_of(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Every distinct completion of every prompt among scored pairs, once.
+        completions: of `preferences.COMPLETION_COLUMNS`.
+        labeller: knows the exact series.
 
     Returns:
-        `COMPLETION_COLUMNS`, in the order of first appearance.
+        The same columns and series (a number for each exact series, by which rows are resampled),
+        length (of the completion, in terms), mistake (see `mistakes`).
     """
-    sides = [
-        pairs[["prompt_id", "prompt"]].assign(
-            completion=pairs[side],
-            gold_reward=pairs[f"{side}_gold_reward"],
-            reward=pairs[f"{side}_reward"],
-        )
-        for side in ("chosen", "rejected")
+    table = completions.drop_duplicates(["prompt_id", "completion"], ignore_index=True)
+    exact = [
+        labeller.space[prompt_id].exact(labeller.task.max_value)
+        for prompt_id in table["prompt_id"].tolist()
     ]
-    both = pd.concat(sides).sort_index(kind="stable")
-    return both.drop_duplicates(["prompt_id", "completion"], ignore_index=True)[COMPLETION_COLUMNS]
+    values = [tuple(map(int, text.split())) for text in table["completion"]]
+    return table.assign(
+        series=pd.factorize(pd.Series(exact))[0],
+        length=[float(len(each)) for each in values],
+        mistake=[mistake(*both) for both in zip(exact, values, strict=True)],
+    )
 
 
-def statistics(pairs: pd.DataFrame, params: EvaluateParams, seed: int) -> pd.DataFrame:
-    """Headline statistics with bootstrap intervals over prompts.
+def scored_pairs(
+    pairs: pd.DataFrame, completions: pd.DataFrame, scores: Sequence[str]
+) -> pd.DataFrame:
+    """The pairs with series, the rejected completion's mistake, and both completions' scores.
 
     Args:
-        pairs: scored by `score_pairs`.
-        params: how many resamples and which confidence.
-        seed: the run's.
+        pairs: of `preferences.PAIR_COLUMNS`.
+        completions: `described`, among them the pairs', with the columns `scores`.
+        scores: becomes chosen_NAME and rejected_NAME.
+    """
+    known = completions.set_index(["prompt_id", "completion"])
+    for side in ("chosen", "rejected"):
+        rows = known.loc[pd.MultiIndex.from_frame(pairs[["prompt_id", side]])]
+        columns = {f"{side}_{name}": rows[name].to_numpy() for name in scores}
+        pairs = pairs.assign(
+            **columns, series=rows["series"].to_numpy(), mistake=rows["mistake"].to_numpy()
+        )
+    return pairs
+
+
+def statistics(
+    pairs: pd.DataFrame, completions: pd.DataFrame, bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """Headline statistics with bootstrap intervals over series.
+
+    Args:
+        pairs: of `scored_pairs`.
+        completions: `described` and scored.
+        bootstrap: for the intervals.
 
     Returns:
-        statistic, value, low, high: accuracy over the pairs; spearman, mse and mae over the
-        distinct completions.
+        statistic, value, low, high: accuracy over the pairs, accuracy_clear over those with a
+        margin above 0.5; over the completions spearman, kendall, mse, mae and r_squared, and
+        length_partial (Spearman's correlation of reward with length beyond the gold reward);
+        within prompts spearman_within and kendall_within (means over the prompts whose gold
+        rewards differ) and reward_std_within, gold_std_within (mean standard deviation over the
+        prompts with two completions or more).
     """
-    completions = completions_of(pairs)
-    accuracy = _of(metrics.pairwise_accuracy, pairs, "chosen_reward", "rejected_reward")
-    of_completions = {
-        "spearman": metrics.spearman,
-        "mse": metrics.mean_squared_error,
-        "mae": metrics.mean_absolute_error,
-    }
-    rows = [_with_interval("accuracy", accuracy, pairs, params, seed)] + [
-        _with_interval(
-            name, _of(function, completions, "reward", "gold_reward"), completions, params, seed
-        )
-        for name, function in of_completions.items()
+    right = metrics.pairs_right(
+        pairs["chosen_reward"].to_numpy(), pairs["rejected_reward"].to_numpy()
+    )
+    series = pairs["series"].to_numpy()
+    clear = (pairs["margin"] > CLEAR).to_numpy()
+    rows = [
+        bootstrap.mean("accuracy", right, series),
+        bootstrap.mean("accuracy_clear", right[clear], series[clear]),
     ]
+    reward, gold, length = (
+        completions[name].to_numpy() for name in ("reward", "gold_reward", "length")
+    )
+    prompt, cluster = (completions[name].to_numpy() for name in ("prompt_id", "series"))
+    rows += [
+        bootstrap.of(name, lambda at, function=function: function(reward[at], gold[at]), cluster)
+        for name, function in OVERALL.items()
+    ]
+    rows.append(
+        bootstrap.of(
+            "length_partial",
+            lambda at: metrics.partial_spearman(reward[at], length[at], gold[at]),
+            cluster,
+        )
+    )
+    for name, function in WITHIN.items():
+        within = groups.correlation_within_groups(function, reward, gold, prompt)
+        rows.append(bootstrap.mean(name, within.values, cluster[within.first_rows]))
+    for name, values in (("reward_std_within", reward), ("gold_std_within", gold)):
+        rows.append(_spread_within(name, values, prompt, cluster, bootstrap))
     return pd.DataFrame(rows)
 
 
-def _of(
-    function: Callable[[metrics.Floats, metrics.Floats], float],
-    table: pd.DataFrame,
-    first: str,
-    second: str,
-) -> Callable[[metrics.Ints], float]:
-    """A statistic of two columns as a function of the rows that it is taken over."""
-    left, right = table[first].to_numpy(), table[second].to_numpy()
-    return lambda rows: function(left[rows], right[rows])
-
-
-def _with_interval(
+def _spread_within(
     name: str,
-    statistic: Callable[[metrics.Ints], float],
-    table: pd.DataFrame,
-    params: EvaluateParams,
-    seed: int,
+    values: Floats,
+    prompt: npt.NDArray[Any],
+    cluster: npt.NDArray[Any],
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
-    low, high = metrics.bootstrap_interval(
-        statistic,
-        table["prompt_id"].to_numpy(),
-        params.bootstrap_samples,
-        params.confidence,
-        np.random.default_rng(seed),
-    )
-    value = statistic(np.arange(len(table)))
-    return {"statistic": name, "value": value, "low": low, "high": high}
+    several = pd.Series(prompt).duplicated(keep=False).to_numpy()
+    kept, own = values[several], cluster[several]
+    spread = groups.within_groups(lambda at: float(kept[at].std()), prompt[several])
+    return bootstrap.mean(name, spread.values, own[spread.first_rows])
 
 
 def headline(table: pd.DataFrame) -> dict[str, float]:
-    """What stands in metrics/eval.json, from the table of `statistics`."""
+    """What stands in metrics/eval.json, from the table of `statistics`; nothing for a NaN."""
     rows: Any = table.set_index("statistic").round(4).to_dict("index")
-    headline = {name: row["value"] for name, row in rows.items()}
+    found = {
+        name: rows[name]["value"] for name in ("accuracy", "accuracy_clear", "spearman", "mae")
+    }
     for name in ("accuracy", "spearman"):
-        headline |= {f"{name}_{end}": rows[name][end] for end in ("low", "high")}
-    return headline
+        found |= {f"{name}_{end}": rows[name][end] for end in ("low", "high")}
+    return {name: value for name, value in found.items() if not np.isnan(value)}
+
+
+def breakdown(pairs: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Pairwise accuracy by what the pairs are like.
+
+    Returns:
+        by (margin, template, terms, start, difference, mistake, held_out), label, count (pairs),
+        value, low, high. The mistake is the rejected completion's; starts are in tens; held_out
+        says whether the prompt's kind was held out of training.
+    """
+    right = metrics.pairs_right(
+        pairs["chosen_reward"].to_numpy(), pairs["rejected_reward"].to_numpy()
+    )
+    margin_names = [f"{low:g}-{high:g}" for low, high in zip(MARGINS, MARGINS[1:], strict=False)]
+    labels: dict[str, Any] = {
+        "margin": pd.cut(pairs["margin"], list(MARGINS), labels=margin_names),
+        "template": pairs["template"],
+        "terms": pairs["terms"],
+        "start": pairs["start"] // 10 * 10,
+        "difference": pairs["difference"],
+        "mistake": pairs["mistake"],
+        "held_out": pairs["held_out"],
+    }
+    tables = [
+        groups.mean_by_label(right, label, pairs["series"].to_numpy(), *bootstrap.options).assign(
+            by=name, label=lambda rows: rows["label"].astype(str)
+        )
+        for name, label in labels.items()
+    ]
+    return pd.concat(tables)[["by", "label", "count", "value", "low", "high"]]
+
+
+def compared(
+    pairs: pd.DataFrame, completions: pd.DataFrame, scores: Sequence[str], bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """The reward beside baselines, on the same pairs and completions.
+
+    Returns:
+        scorer, statistic (accuracy, spearman), value, low, high.
+    """
+    gold = completions["gold_reward"].to_numpy()
+    rows: list[dict[str, Any]] = []
+    for name in scores:
+        right = metrics.pairs_right(
+            pairs[f"chosen_{name}"].to_numpy(), pairs[f"rejected_{name}"].to_numpy()
+        )
+        score = completions[name].to_numpy()
+        found = [
+            bootstrap.mean("accuracy", right, pairs["series"].to_numpy()),
+            bootstrap.of(
+                "spearman",
+                lambda at, score=score: metrics.spearman(score[at], gold[at]),
+                completions["series"].to_numpy(),
+            ),
+        ]
+        rows += [{"scorer": name, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def calibration(completions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
+    """What is predicted in each bin of gold rewards, which range from `low` to `high`."""
+    return groups.calibration_by_gold_reward(
+        completions["reward"].to_numpy(),
+        completions["gold_reward"].to_numpy(),
+        np.linspace(low, high, GOLD_BINS + 1),
+    )
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """How far σ(reward difference) is a probability.
+
+    Attributes:
+        table: targets (hard: the chosen one is better; soft: σ(gold difference)), temperature,
+            log_loss, excess (log-loss above the targets' own entropy), brier, ece.
+        reliability: targets, temperature and the columns of `probability.reliability`.
+    """
+
+    table: pd.DataFrame
+    reliability: pd.DataFrame
+
+
+def probabilities(pairs: pd.DataFrame, validation_pairs: pd.DataFrame) -> Probabilities:
+    """Judge preference probabilities as they are and after temperature scaling.
+
+    Args:
+        pairs: of `scored_pairs`, test split.
+        validation_pairs: the same of the validation split; the temperatures are fitted there.
+    """
+    rows: list[dict[str, Any]] = []
+    curves: list[pd.DataFrame] = []
+    for kind in ("hard", "soft"):
+        difference, target = _differences(pairs, kind)
+        certain = kind == "hard"
+        least = 0.0 if certain else probability.log_loss(pairs["margin"].to_numpy(), target)
+        fitted = probability.fit_temperature(*_differences(validation_pairs, kind))
+        for temperature in (1.0, fitted):
+            scaled = difference / temperature
+            loss = probability.log_loss(scaled, target)
+            rows.append(
+                {
+                    "targets": kind,
+                    "temperature": temperature,
+                    "log_loss": loss,
+                    "excess": loss - least,
+                    "brier": probability.brier(scaled, target),
+                    "ece": probability.expected_calibration_error(scaled, target, PROBABILITY_BINS),
+                }
+            )
+            curve = probability.reliability(scaled, target, PROBABILITY_BINS)
+            curves.append(curve.assign(targets=kind, temperature=temperature))
+    return Probabilities(pd.DataFrame(rows), pd.concat(curves))
+
+
+def _differences(pairs: pd.DataFrame, kind: str) -> tuple[Floats, Floats]:
+    difference = (pairs["chosen_reward"] - pairs["rejected_reward"]).to_numpy()
+    if kind == "hard":
+        return difference, np.ones(len(difference))
+    return difference, probability.preference_probability(pairs["margin"].to_numpy())
+
+
+def over_estimates(completions: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The completions that fool the model most.
+
+    Args:
+        completions: from anywhere, with prompt, completion, gold_reward and reward.
+        count: how many.
+
+    Returns:
+        prompt, completion, gold_reward, reward, error (reward - gold_reward), the largest first.
+    """
+    table = completions.assign(error=completions["reward"] - completions["gold_reward"])
+    table = table.drop_duplicates(["prompt", "completion"])
+    worst = table.sort_values("error", ascending=False, kind="stable")[:count]
+    return worst[["prompt", "completion", "gold_reward", "reward", "error"]]
 
 
 def examples(completions: pd.DataFrame, params: EvaluateParams, seed: int) -> pd.DataFrame:
     """Completions to look at: those predicted best, those predicted worst, and random ones.
 
     Args:
-        completions: of `completions_of`.
+        completions: `described` and scored.
         params: how many of each.
         seed: of the random ones.
 

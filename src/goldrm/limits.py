@@ -6,7 +6,7 @@ POSIX limits, which Linux keeps in full and macOS in part.
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SECONDS = 60  # of a processor, to open one
 
 
 @contextmanager
-def memory_limit(more: int) -> Iterator[None]:
+def memory_limit(more: int) -> Generator[None]:
     """Let this process take only so many bytes more; past them allocations raise MemoryError.
 
     Libraries may raise errors of their own instead.

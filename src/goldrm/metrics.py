@@ -1,6 +1,8 @@
 """Statistics of rewards against gold rewards. Pure functions of arrays; no files, no tensors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,14 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+def pairs_right(chosen_reward: Floats, rejected_reward: Floats) -> Floats:
+    """1 for each pair whose chosen completion has the higher reward, 0 for the lower, 1/2 a tie."""
+    return (np.sign(chosen_reward - rejected_reward) + 1) / 2
+
+
 def pairwise_accuracy(chosen_reward: Floats, rejected_reward: Floats) -> float:
     """Share of pairs, 0 to 1, whose chosen completion has the higher reward; a tie counts half."""
-    return float((np.sign(chosen_reward - rejected_reward) + 1).mean() / 2)
+    return float(pairs_right(chosen_reward, rejected_reward).mean())
 
 
 def mean_squared_error(reward: Floats, gold_reward: Floats) -> float:
@@ -25,16 +32,48 @@ def mean_absolute_error(reward: Floats, gold_reward: Floats) -> float:
     return float(np.abs(reward - gold_reward).mean())
 
 
+def r_squared(reward: Floats, gold_reward: Floats) -> float:
+    """1 - mean squared error / variance of the gold reward, up to 1; 0 where that is constant.
+
+    It judges the rewards as they are: unlike a squared correlation it is below 0 where the mean
+    gold reward would have been the better guess.
+    """
+    if np.ptp(gold_reward) == 0:
+        return 0.0
+    return 1 - mean_squared_error(reward, gold_reward) / float(gold_reward.var())
+
+
 def spearman(reward: Floats, gold_reward: Floats) -> float:
     """Spearman's rank correlation, -1 to 1; 0 where either side is constant."""
     if np.ptp(reward) == 0 or np.ptp(gold_reward) == 0:
         return 0.0
-    return float(stats.spearmanr(reward, gold_reward).statistic)
+    return float(np.corrcoef(stats.rankdata(reward), stats.rankdata(gold_reward))[0, 1])
+
+
+def kendall(reward: Floats, gold_reward: Floats) -> float:
+    """Kendall's tau-b, -1 to 1: ties on either side count for neither; 0 where one is constant."""
+    if np.ptp(reward) == 0 or np.ptp(gold_reward) == 0:
+        return 0.0
+    return float(stats.kendalltau(reward, gold_reward, variant="b").statistic)
+
+
+def partial_spearman(first: Floats, second: Floats, control: Floats) -> float:
+    """Spearman's correlation of two quantities beyond what a third explains of both, -1 to 1.
+
+    It is Pearson's correlation of what remains of the two sides' ranks after linear regression on
+    the control's ranks, such as of the reward with the length, beyond the gold reward. It is 0
+    where nothing remains of a side, because it is constant or a monotone function of the control.
+    """
+    of_first, of_second = spearman(first, control), spearman(second, control)
+    left_of_first, left_of_second = 1 - of_first**2, 1 - of_second**2
+    if min(left_of_first, left_of_second) < 1e-12:
+        return 0.0
+    return (spearman(first, second) - of_first * of_second) / sqrt(left_of_first * left_of_second)
 
 
 def bootstrap_interval(
     statistic: Callable[[Ints], float],
-    clusters: Ints,
+    clusters: npt.NDArray[Any],
     samples: int,
     confidence: float,
     rng: np.random.Generator,
@@ -42,7 +81,8 @@ def bootstrap_interval(
     """Percentile bootstrap that resamples whole clusters, since rows of one aren't independent.
 
     Args:
-        statistic: of the rows with the given numbers, which may repeat.
+        statistic: of the rows with the given numbers, which may repeat. A statistic that groups
+            rows would take a repeated group for one: of those, resample each group's value.
         clusters: each row's cluster.
         samples: how many resamples.
         confidence: of the interval, 0 to 1.
@@ -53,21 +93,45 @@ def bootstrap_interval(
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8.
     """
-    _, cluster_of_row = np.unique(clusters, return_inverse=True)
-    rows_by_cluster = np.split(
-        np.argsort(cluster_of_row, kind="stable"), np.cumsum(np.bincount(cluster_of_row))[:-1]
-    )
+    cluster_of_row, sizes = _numbered(clusters)
+    rows = np.arange(len(cluster_of_row))
     values = [
-        statistic(
-            np.concatenate(
-                [
-                    rows_by_cluster[i]
-                    for i in rng.integers(len(rows_by_cluster), size=len(rows_by_cluster))
-                ]
-            )
-        )
-        for _ in range(samples)
+        statistic(np.repeat(rows, counts[cluster_of_row]))
+        for counts in _cluster_counts(len(sizes), samples, rng)
     ]
+    return _percentiles(values, confidence)
+
+
+def bootstrap_mean_interval(
+    values: Floats,
+    clusters: npt.NDArray[Any],
+    samples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """`bootstrap_interval` of the mean of one value a row, from the same resamples, but faster."""
+    cluster_of_row, sizes = _numbered(clusters)
+    sums = np.bincount(cluster_of_row, weights=values)
+    means = [
+        float(counts @ sums / (counts @ sizes))
+        for counts in _cluster_counts(len(sizes), samples, rng)
+    ]
+    return _percentiles(means, confidence)
+
+
+def _numbered(clusters: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """Each row's cluster as a number from 0, and each cluster's number of rows."""
+    _, cluster_of_row, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    return cluster_of_row, sizes
+
+
+def _cluster_counts(clusters: int, samples: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """How often each cluster is in each resample, of as many clusters as there are."""
+    for _ in range(samples):
+        yield np.bincount(rng.integers(clusters, size=clusters), minlength=clusters)
+
+
+def _percentiles(values: list[float], confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -3,43 +3,39 @@
 It must not know how completions are decoded nor which files a stage writes.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from itertools import combinations
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
-from tqdm import tqdm
 
-from goldrm.backbone import Backbone
-from goldrm.config import GoldRewardParams, SamplingParams, TaskParams
+from goldrm.config import GoldRewardParams, TaskParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
 from goldrm.gold_reward import gold_reward
-from goldrm.random_streams import random_stream
-from goldrm.sampling import complete
 from goldrm.series import SPLITS, Prompt, PromptSpace, Split, split_of, split_text
-from goldrm.tables import read_parquet, write_parquet
+from goldrm.tables import ParquetBuffer
 
-PAIR_COLUMNS = {
+PROMPT_COLUMNS = {
     "prompt_id": "int64",
     "template": "int64",
     "start": "int64",
     "difference": "int64",
     "terms": "int64",
     "prompt": "str",
+}
+PAIR_COLUMNS = PROMPT_COLUMNS | {
     "chosen": "str",
     "rejected": "str",
     "chosen_gold_reward": "float64",
     "rejected_gold_reward": "float64",
     "margin": "float64",
 }
-
-Row = Mapping[Hashable, Any]
-
-# Without a single usable pair after this many chunks there won't be enough of them ever.
-BARREN_CHUNKS = 20
+COMPLETION_COLUMNS = PROMPT_COLUMNS | {
+    "group": "int64",
+    "completion": "str",
+    "gold_reward": "float64",
+}
 
 
 class Labeller:
@@ -61,12 +57,15 @@ class Labeller:
         gold reward: NaN.
         """
         kept = self.dictionary.keep_integers(token_ids)
+        return self.series(group, prompt_id, self.dictionary.values(kept))
+
+    def series(self, group: int, prompt_id: int, values: Sequence[int]) -> dict[str, Any]:
+        """The same of a completion that is given as numbers."""
         exact = self.space[prompt_id].exact(self.task.max_value)
-        values = self.dictionary.values(kept)
         return {
             "group": group,
             "prompt_id": prompt_id,
-            "completion": self.dictionary.decode(kept),
+            "completion": " ".join(map(str, values)),
             "gold_reward": (
                 gold_reward(exact, values, self._gold_reward_params) if values else float("nan")
             ),
@@ -82,141 +81,136 @@ class Labeller:
         Returns:
             The columns of `PAIR_COLUMNS`, in the order of the groups.
         """
-        usable = completions.dropna(subset="gold_reward")
-        rows = [
-            self._pair(*_better_first(first, second))
-            for _, group in usable.groupby("group", sort=True)
-            for first, second in combinations(group.to_dict("records"), 2)
-            if first["gold_reward"] != second["gold_reward"]
-        ]
-        return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
+        usable = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")
+        usable = usable[["group", "prompt_id", "completion", "gold_reward"]].reset_index(drop=True)
+        usable["place"] = usable.index
+        both = usable.merge(usable, on=["group", "prompt_id"])
+        both = both[both["place_x"] < both["place_y"]]
+        both = both[both["gold_reward_x"] != both["gold_reward_y"]].reset_index(drop=True)
+        first_is_better = both["gold_reward_x"] > both["gold_reward_y"]
+        better = both["completion_x"].where(first_is_better, both["completion_y"])
+        worse = both["completion_y"].where(first_is_better, both["completion_x"])
+        gold_rewards = both[["gold_reward_x", "gold_reward_y"]]
+        pairs = self.with_prompts(both[["prompt_id"]]).assign(
+            chosen=better,
+            rejected=worse,
+            chosen_gold_reward=gold_rewards.max(axis=1),
+            rejected_gold_reward=gold_rewards.min(axis=1),
+            margin=gold_rewards.max(axis=1) - gold_rewards.min(axis=1),
+        )
+        return pairs.astype(PAIR_COLUMNS)
 
-    def _pair(self, chosen: Row, rejected: Row) -> dict[str, Any]:
-        prompt = self.space[int(chosen["prompt_id"])]
-        return {
-            "prompt_id": chosen["prompt_id"],
-            "template": prompt.template,
-            "start": prompt.start,
-            "difference": prompt.difference,
-            "terms": prompt.terms,
-            "prompt": prompt.text,
-            "chosen": chosen["completion"],
-            "rejected": rejected["completion"],
-            "chosen_gold_reward": chosen["gold_reward"],
-            "rejected_gold_reward": rejected["gold_reward"],
-            "margin": chosen["gold_reward"] - rejected["gold_reward"],
+    def with_prompts(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows with what their `prompt_id` stands for: template … terms, and the text."""
+        distinct = [(i, self.space[i]) for i in rows["prompt_id"].unique().tolist()]
+        prompts = pd.DataFrame(
+            [
+                (prompt_id, p.template, p.start, p.difference, p.terms, p.text)
+                for prompt_id, p in distinct
+            ],
+            columns=list(PROMPT_COLUMNS),
+        ).astype(PROMPT_COLUMNS)
+        return rows.merge(prompts, on="prompt_id", how="left")
+
+    def is_held_out(self, prompt_id: int) -> bool:
+        """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""
+        prompt, holdout = self.space[prompt_id], self.task.holdout
+        return (
+            prompt.template in holdout.template
+            or prompt.difference in holdout.difference
+            or prompt.terms in holdout.terms
+        )
+
+    def split_of(self, prompt_id: int) -> Split:
+        """The split of a prompt's series."""
+        return split_of(self.space[prompt_id], self.task)
+
+
+class Preferences:
+    """Pairs and completions by split, and their summary, collected chunk by chunk."""
+
+    def __init__(self, labeller: Labeller, num_pairs: int) -> None:
+        """Nothing collected yet; the first `num_pairs` pairs will be."""
+        self._labeller = labeller
+        self._missing = num_pairs
+        self.pairs: dict[Split, ParquetBuffer] = {s: ParquetBuffer(PAIR_COLUMNS) for s in SPLITS}
+        self.completions: dict[Split, ParquetBuffer] = {
+            split: ParquetBuffer(COMPLETION_COLUMNS) for split in SPLITS
         }
+        self._sums: Counter[str] = Counter()
 
-    def _split_of_prompt(self, prompt_id: Any) -> Split:
-        return split_of(self.space[int(prompt_id)], self.task)
+    def collect(self, chunks: Iterable[pd.DataFrame]) -> None:
+        """Add chunks of completions until there are enough pairs.
 
-    def by_split(self, pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """The pairs of each split; a series' pairs are all in one.
+        Args:
+            chunks: rows of `Labeller.completion`; a group's are in one chunk.
 
         Raises:
-            GoldrmError: when a split gets none.
+            GoldrmError: when a split gets no pair.
         """
-        splits = pairs["prompt_id"].map(self._split_of_prompt)
-        divided = {split: pairs[splits == split].reset_index(drop=True) for split in SPLITS}
-        for split, rows in divided.items():
-            if rows.empty:
+        for chunk in chunks:
+            if not self._missing:
+                break
+            pairs = self._labeller.pairs(chunk)[: self._missing]
+            self._missing -= len(pairs)
+            completions = self._labeller.with_prompts(chunk.dropna(subset="gold_reward"))
+            self._divide(pairs, self.pairs)
+            self._divide(completions, self.completions)
+            self._count(pairs, chunk)
+        for split, rows in self.pairs.items():
+            if not len(rows):
                 raise GoldrmError(
-                    f"none of the {len(pairs)} pairs falls in the {split} split. "
+                    f"none of the {self._sums['pairs']} pairs falls in the {split} split. "
                     "Raise pairs.num_pairs."
                 )
-        return divided
 
+    def _divide(self, rows: pd.DataFrame, parts: Mapping[Split, ParquetBuffer]) -> None:
+        splits = rows["prompt_id"].map(self._labeller.split_of)
+        for split, part in parts.items():
+            part.append(rows[splits == split])
 
-def _better_first(first: Row, second: Row) -> tuple[Row, Row]:
-    return (first, second) if first["gold_reward"] > second["gold_reward"] else (second, first)
-
-
-def sample_chunk(
-    index: int, backbone: Backbone, labeller: Labeller, sampling: SamplingParams, seed: int
-) -> pd.DataFrame:
-    """Draw a chunk of prompts and sample their completions: a function of (seed, index) alone.
-
-    Args:
-        index: the chunk's number, from 0.
-        backbone: the frozen language model; `sampling.dropout` decides about its dropout.
-        labeller: gives the gold rewards.
-        sampling: chunk size, completions a prompt, and how to decode.
-        seed: the run's.
-
-    Returns:
-        Rows of `Labeller.completion`, `sampling.completions_per_prompt` for each prompt; `group`
-        numbers the prompts drawn in the whole run.
-    """
-    backbone.train(sampling.dropout)
-    space, dictionary = labeller.space, labeller.dictionary
-    with random_stream(seed, "pairs", index):
-        prompt_ids = torch.randint(len(space), (sampling.chunk_size,)).tolist()
-        copies = [i for i in prompt_ids for _ in range(sampling.completions_per_prompt)]
-        prompts = [dictionary.encode(space[prompt_id].text) for prompt_id in copies]
-        completions = complete(
-            backbone, prompts, sampling.decoder, sampling.temperature, sampling.max_new_tokens
+    def _count(self, pairs: pd.DataFrame, completions: pd.DataFrame) -> None:
+        labelled = completions.dropna(subset="gold_reward").groupby("group")["gold_reward"]
+        sizes, kinds = labelled.size(), labelled.value_counts()
+        self._sums.update(
+            {
+                "pairs": len(pairs),
+                "chosen": pairs["chosen_gold_reward"].sum(),
+                "rejected": pairs["rejected_gold_reward"].sum(),
+                "completions": len(completions),
+                "exact": completions["exact"].sum(),
+                "sampled_pairs": (sizes * (sizes - 1) // 2).sum(),
+                "equal_pairs": (kinds * (kinds - 1) // 2).sum(),
+            }
         )
-    first_group = index * sampling.chunk_size
-    return pd.DataFrame(
-        labeller.completion(
-            first_group + row // sampling.completions_per_prompt, prompt_id, token_ids
-        )
-        for row, (prompt_id, token_ids) in enumerate(zip(copies, completions, strict=True))
-    )
+
+    def summary(self) -> dict[str, float]:
+        """The headline metrics of pair generation.
+
+        Returns:
+            pairs; kept: share of the sampled pairs, both with a gold reward, in which these
+            differ; exact_match: share of the completions that are exact; means of chosen_gold,
+            rejected_gold and margin.
+        """
+        sums = self._sums
+        chosen, rejected = sums["chosen"] / sums["pairs"], sums["rejected"] / sums["pairs"]
+        return {
+            "pairs": sums["pairs"],
+            "kept": round(float(1 - sums["equal_pairs"] / sums["sampled_pairs"]), 4),
+            "exact_match": round(float(sums["exact"] / sums["completions"]), 4),
+            "chosen_gold": round(float(chosen), 4),
+            "rejected_gold": round(float(rejected), 4),
+            "margin": round(float(chosen - rejected), 4),
+        }
 
 
-def sample_pairs(
-    backbone: Backbone,
-    labeller: Labeller,
-    sampling: SamplingParams,
-    num_pairs: int,
-    seed: int,
-    work: Path,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pairs from chunk after chunk until there are `num_pairs`.
-
-    Args:
-        backbone: the frozen language model.
-        labeller: gives the gold rewards.
-        sampling: how completions are sampled.
-        num_pairs: how many pairs are wanted.
-        seed: the run's.
-        work: folder in which finished chunks survive a kill.
-
-    Returns:
-        Exactly `num_pairs` pairs, and all completions of the chunks they came from.
-
-    Raises:
-        GoldrmError: when the language model makes too few mistakes to learn from.
-    """
-    pairs: list[pd.DataFrame] = []
-    completions: list[pd.DataFrame] = []
-    found = 0
-    with tqdm(total=num_pairs, desc="generate_pairs", unit="pair", disable=None) as progress:
-        while found < num_pairs:
-            if not found and len(completions) == BARREN_CHUNKS:
-                raise GoldrmError(
-                    f"in {BARREN_CHUNKS} chunks no two completions of a prompt differed in gold "
-                    "reward. Raise sampling.temperature or set sampling.dropout to true."
-                )
-            index = len(completions)
-            path = work / f"completions-{index:06d}.parquet"
-            if not path.exists():
-                write_parquet(path, sample_chunk(index, backbone, labeller, sampling, seed))
-            completions.append(read_parquet(path))
-            pairs.append(labeller.pairs(completions[-1]))
-            found += len(pairs[-1])
-            progress.update(min(len(pairs[-1]), num_pairs - progress.n))
-    return pd.concat(pairs, ignore_index=True)[:num_pairs], pd.concat(completions)
-
-
-def pairs_from_sequences(
+def completions_from_sequences(
     sequences: Sequence[tuple[list[int], list[int]]],
     labeller: Labeller,
     num_pairs: int,
     name: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pairs from ready-made sequences, labelled anew.
+) -> pd.DataFrame:
+    """The completions of ready-made pairs of sequences, labelled anew.
 
     Labelled anew because the notebook lets a completion's reward depend on its rival's length; so
     a pair may change its order, or be dropped because its rewards are equal.
@@ -228,7 +222,7 @@ def pairs_from_sequences(
         name: what to call the sequences' source in messages.
 
     Returns:
-        Exactly `num_pairs` pairs, and the completions of all sequences.
+        Rows of `Labeller.completion`; the sequences of a pair are a group.
 
     Raises:
         GoldrmError: when a sequence doesn't begin with a prompt of the task, or there are too few.
@@ -238,13 +232,13 @@ def pairs_from_sequences(
         for group, pair in enumerate(sequences)
         for token_ids in pair
     )
-    pairs = labeller.pairs(completions) if len(completions) else completions
-    if len(pairs) < num_pairs:
+    found = len(labeller.pairs(completions)) if len(completions) else 0
+    if found < num_pairs:
         raise GoldrmError(
-            f"{name} holds {len(pairs)} pairs whose gold rewards differ, fewer than "
-            f"pairs.num_pairs ({num_pairs}). Set pairs.num_pairs to at most {len(pairs)}."
+            f"{name} holds {found} pairs whose gold rewards differ, fewer than "
+            f"pairs.num_pairs ({num_pairs}). Set pairs.num_pairs to at most {found}."
         )
-    return pairs[:num_pairs], completions
+    return completions
 
 
 def _completion_of(
@@ -278,26 +272,3 @@ def _prompt_of(
             "Use the dictionary that it was made with."
         )
     return parts
-
-
-def summary(pairs: pd.DataFrame, completions: pd.DataFrame) -> dict[str, float]:
-    """The headline metrics of pair generation.
-
-    Returns:
-        pairs; kept: share of the sampled pairs, both with a gold reward, in which these differ;
-        exact_match: share of the completions that are exact; means of chosen_gold, rejected_gold
-        and margin.
-    """
-    labelled = completions.dropna(subset="gold_reward").groupby("group")["gold_reward"]
-    sampled = int((labelled.size() * (labelled.size() - 1) // 2).sum())
-    equal = sum(
-        size * (size - 1) // 2 for _, rewards in labelled for size in rewards.value_counts()
-    )
-    return {
-        "pairs": len(pairs),
-        "kept": round(1 - equal / sampled, 4),
-        "exact_match": round(float(completions["exact"].mean()), 4),
-        "chosen_gold": round(float(pairs["chosen_gold_reward"].mean()), 4),
-        "rejected_gold": round(float(pairs["rejected_gold_reward"].mean()), 4),
-        "margin": round(float(pairs["margin"].mean()), 4),
-    }

@@ -3,13 +3,24 @@
 It must not know files, tokens or the training loop.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from goldrm.backbone import BackboneSizes
 from goldrm.config import RewardModelParams, TrainParams
+from goldrm.errors import GoldrmError
+from goldrm.features import LabelledCompletions, States
+from goldrm.hidden_states import OUTLOOK
 from goldrm.random_streams import random_stream
+
+PROMPT_QUERIES, QUERY_SIZE = 8, 32  # what is looked for in a prompt, and the width of an answer
+SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
+SCALE_ROWS = 65_536  # rows whose mean and deviation are computed together
 
 
 class LastTokenReadout(nn.Module):
@@ -22,43 +33,250 @@ class LastTokenReadout(nn.Module):
             nn.LayerNorm(d), nn.Linear(d, d), nn.ReLU(), nn.Linear(d, 1)
         )
 
-    def forward(self, hidden: Float[Tensor, "*batch embd"]) -> Float[Tensor, "*batch"]:
-        """Reward of each sequence."""
-        return self.reward_prediction(hidden).squeeze(-1)
+    def fit_scale(self, completions: LabelledCompletions) -> None:
+        """Nothing: the LayerNorm scales each state by itself."""
+
+    def forward(self, states: States) -> Float[Tensor, " completions"]:
+        """Reward of each completion, of which there is one row, its last token's."""
+        return self.reward_prediction(states.rows).squeeze(-1)
 
 
-def new_readout(params: RewardModelParams, d: int, seed: int) -> LastTokenReadout:
+class TokenDamageReadout(nn.Module):
+    """Adds up the damage that each token does, and maps the sum to a reward.
+
+    A token is judged by the hidden states at it and at the token before, which had to predict it,
+    and by what was asked for: `PROMPT_QUERIES` learned queries attend to the prompt's tokens. What
+    a token does wrong is carried along: signed deviations add up from token to token, as a wrong
+    step shifts all later terms. The state at the last token tells what is missing. Damages, of
+    several kinds, are not negative and are summed over the completion; a small network maps the
+    logarithms of the sums to the reward. So the form is the gold reward's, 1 + 6 / (1 + 0.1 √Σ),
+    and as no gold reward is above that of an exact completion, no reward is.
+    """
+
+    def __init__(self, params: RewardModelParams, embds: int, prompt_embds: int) -> None:
+        """`embds` and `prompt_embds` are the widths of the rows of completions and prompts."""
+        super().__init__()
+        size, kinds = params.hidden_size, params.channels
+        asked = PROMPT_QUERIES * QUERY_SIZE
+        self.scale = Standardised(embds)
+        self.prompt_scale = Standardised(prompt_embds)
+        self.queries = nn.Parameter(torch.randn(PROMPT_QUERIES, QUERY_SIZE) / QUERY_SIZE**0.5)
+        self.keys = nn.Linear(prompt_embds, asked)
+        self.values = nn.Linear(prompt_embds, asked)
+        self.before = nn.Linear(embds, size)
+        self.at = nn.Linear(embds, size, bias=False)
+        self.asked = nn.Linear(asked, size, bias=False)
+        self.token = nn.Linear(size, size)
+        self.deviation = nn.Linear(size, kinds)
+        self.carried = nn.Linear(size + 2 * kinds, size)
+        self.damage = nn.Linear(size, kinds)
+        self.end = nn.Linear(embds, size)
+        self.asked_at_end = nn.Linear(asked, size, bias=False)
+        self.missing = nn.Linear(2 * size, size)
+        self.missing_damage = nn.Linear(size, kinds)
+        self.dropout = nn.Dropout(params.dropout)
+        self.reward_hidden = nn.Linear(kinds, 64)
+        self.reward = nn.Linear(64, 1)
+        self.ceiling = nn.Buffer(torch.tensor(torch.inf))
+
+    def fit_scale(self, completions: LabelledCompletions) -> None:
+        """Let each feature have mean 0 and deviation 1 there, and rewards begin at their mean.
+
+        The highest gold reward becomes the ceiling of the rewards.
+        """
+        self.scale.fit(completions.rows)
+        self.prompt_scale.fit(completions.prompt_rows)
+        nn.init.constant_(self.reward.bias, float(completions.gold_rewards.mean()))
+        self.ceiling.copy_(completions.gold_rewards.max())
+
+    def forward(self, states: States) -> Float[Tensor, " completions"]:
+        """Reward of each completion."""
+        lengths = states.lengths
+        owner = torch.repeat_interleave(lengths)
+        last = torch.cumsum(lengths, 0) - 1
+        first = last + 1 - lengths
+        rows = self.scale(states.rows)
+        asked = self._asked(states)[states.prompt]
+        judged = torch.ones(len(rows), 1, device=rows.device).index_fill(0, first, 0.0)
+        token = self.at(rows) + self.before(rows).roll(1, 0) + self.asked(asked)[owner]
+        token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
+        deviation = torch.cumsum(self.deviation(token) * judged, 0)
+        deviation = deviation - deviation[first][owner]
+        carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
+        token = F.relu(self.carried(carried))
+        damage = F.softplus(self.damage(token)) * judged
+        end = F.relu(self.end(rows[last]) + self.asked_at_end(asked))
+        end = self.dropout(F.relu(self.missing(torch.cat((end, token[last]), dim=1))))
+        total = F.softplus(self.missing_damage(end)).index_add(0, owner, damage)
+        reward = self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
+        # While it trains a reward above the ceiling still has a slope, to come down by.
+        beyond = F.relu(reward - self.ceiling)
+        return reward - (1 - SLOPE_ABOVE if self.training else 1.0) * beyond
+
+    def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
+        """What each query finds in each prompt: its values' mean by the softmax of its keys."""
+        rows = self.prompt_scale(states.prompt_rows)
+        prompts = len(states.prompt_lengths)
+        owner = torch.repeat_interleave(states.prompt_lengths)
+        scores = (self.keys(rows).unflatten(1, self.queries.shape) * self.queries).sum(-1)
+        weights = (scores - scores.max()).exp()  # (rows, queries)
+        total = weights.new_zeros(prompts, PROMPT_QUERIES).index_add(0, owner, weights)
+        values = self.values(rows).unflatten(1, self.queries.shape) * weights[:, :, None]
+        found = values.new_zeros(prompts, *self.queries.shape).index_add(0, owner, values)
+        return (found / total[:, :, None]).flatten(1)
+
+
+class Standardised(nn.Module):
+    """Gives each feature mean 0 and deviation 1, by fixed numbers."""
+
+    def __init__(self, features: int) -> None:
+        """Nothing fitted: features stay as they are."""
+        super().__init__()
+        self.mean = nn.Buffer(torch.zeros(features))
+        self.deviation = nn.Buffer(torch.ones(features))
+
+    def fit(self, rows: Float[Tensor, "rows features"]) -> None:
+        """Take mean and deviation from these rows."""
+        total, squares = torch.zeros(()).double(), torch.zeros(()).double()
+        for part in rows.split(SCALE_ROWS):
+            values = part.double()
+            total, squares = total + values.sum(0), squares + (values**2).sum(0)
+        mean = total / len(rows)
+        self.mean.copy_(mean)
+        self.deviation.copy_((squares / len(rows) - mean**2).clamp(min=1e-6).sqrt())
+
+    def forward(self, rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
+        """The rows on that scale."""
+        return (rows - self.mean) / self.deviation
+
+
+Readout = LastTokenReadout | TokenDamageReadout
+
+
+def empty_readout(params: RewardModelParams, sizes: BackboneSizes) -> Readout:
+    """A readout of the kind that `params` names, with whatever weights PyTorch gives it."""
+    if params.readout == "last_token":
+        return LastTokenReadout(sizes.d)
+    return TokenDamageReadout(
+        params, len(params.layers) * sizes.d + OUTLOOK, len(params.prompt_layers) * sizes.d
+    )
+
+
+def new_readout(params: RewardModelParams, sizes: BackboneSizes, seed: int) -> Readout:
     """A readout with fresh weights, which its seed alone decides.
 
     Args:
         params: which readout.
-        d: width of the hidden states.
-        seed: the run's.
+        sizes: of the language model that it reads.
+        seed: the run's, or the member's.
+
+    Raises:
+        GoldrmError: when a layer is asked for that the language model doesn't have.
     """
+    deepest = max(*params.layers, *params.prompt_layers)
+    if deepest > sizes.num_layers:
+        raise GoldrmError(
+            f"reward_model.layers or prompt_layers ask for layer {deepest}, but the language model "
+            f"has {sizes.num_layers}. Lower it."
+        )
     with random_stream(seed, f"{params.readout} initial weights"):
-        return LastTokenReadout(d)
+        return empty_readout(params, sizes)
 
 
-def preference_loss(
-    rewards: Float[Tensor, "pairs 2"], gold_rewards: Float[Tensor, "pairs 2"], train: TrainParams
-) -> Float[Tensor, ""]:
-    """Regression to the gold rewards plus the Bradley-Terry ranking loss.
+def combined(
+    rewards: Float[Tensor, "members completions"], params: RewardModelParams
+) -> Float[Tensor, " completions"]:
+    """One reward from the members': their mean, the worst, or the mean less their variance.
 
-    mse_weight * mean (reward - gold_reward)² - rank_weight * mean log σ(chosen - rejected).
-
-    Args:
-        rewards: predicted; column 0 is the chosen, column 1 the rejected completion's.
-        gold_rewards: exact, in the same order.
-        train: the weights.
-
-    Source: the notebook, cell "Train reward model", with logsigmoid for log(sigmoid), which
-    overflows.
+    Source: Coste et al., Reward Model Ensembles Help Mitigate Overoptimization (2310.02743).
     """
-    mse = F.mse_loss(rewards, gold_rewards)
-    rank = -F.logsigmoid(rewards[:, 0] - rewards[:, 1]).mean()
-    return train.mse_weight * mse + train.rank_weight * rank
+    if params.combine == "worst":
+        return rewards.min(dim=0).values
+    mean = rewards.mean(dim=0)
+    if params.combine == "uncertainty":
+        return mean - params.uncertainty_weight * rewards.var(dim=0, correction=0)
+    return mean
 
 
-def count_correct(rewards: Float[Tensor, "pairs 2"]) -> float:
-    """Pairs whose chosen completion has the higher reward; a tie counts one half."""
-    return float((torch.sign(rewards[:, 0] - rewards[:, 1]) + 1).sum() / 2)
+@dataclass(frozen=True)
+class Outcome:
+    """How rewards fit the gold rewards: sums over completions and over pairs.
+
+    Pairs are two completions of a group whose gold rewards differ.
+
+    Attributes:
+        completions: how many.
+        squared_error: sum over them of (reward - gold_reward)².
+        pairs: how many.
+        rank: sum over them of -log σ(chosen reward - rejected reward, less the margin if asked).
+        centre: sum over them of (chosen reward + rejected reward)².
+        correct: pairs whose chosen completion has the higher reward; a tie counts one half.
+    """
+
+    completions: int
+    squared_error: Float[Tensor, ""]
+    pairs: int
+    rank: Float[Tensor, ""]
+    centre: Float[Tensor, ""]
+    correct: Float[Tensor, ""]
+
+    @classmethod
+    def of(
+        cls,
+        rewards: Float[Tensor, " completions"],
+        gold_rewards: Float[Tensor, " completions"],
+        group: Int[Tensor, " completions"],
+        train: TrainParams,
+    ) -> "Outcome":
+        """Compare rewards with gold rewards; `group` tells whose prompt a completion answers."""
+        margins = gold_rewards[:, None] - gold_rewards[None, :]
+        better = (margins > 0) & (group[:, None] == group[None, :])
+        chosen, rejected = better.nonzero().unbind(1)
+        difference = rewards[chosen] - rewards[rejected]
+        asked = margins[chosen, rejected] if train.margin else 0.0
+        return cls(
+            completions=len(rewards),
+            squared_error=((rewards - gold_rewards) ** 2).sum(),
+            pairs=len(chosen),
+            rank=-F.logsigmoid(difference - asked).sum(),
+            centre=((rewards[chosen] + rewards[rejected]) ** 2).sum(),
+            correct=((torch.sign(difference.detach()) + 1) / 2).sum(),
+        )
+
+    @classmethod
+    def sum(cls, outcomes: Sequence["Outcome"]) -> "Outcome":
+        """All of them together, at least one."""
+        first, *others = outcomes
+        for other in others:
+            values = {f.name: getattr(first, f.name) + getattr(other, f.name) for f in fields(cls)}
+            first = cls(**values)
+        return first
+
+    def detached(self) -> "Outcome":
+        """The same numbers, without their gradients."""
+        return replace(
+            self,
+            squared_error=self.squared_error.detach(),
+            rank=self.rank.detach(),
+            centre=self.centre.detach(),
+        )
+
+    def loss(self, train: TrainParams) -> Float[Tensor, ""]:
+        """Regression to the gold rewards plus the Bradley-Terry ranking loss, and centring.
+
+        mse_weight * mean (reward - gold_reward)² - rank_weight * mean log σ(chosen - rejected)
+        + center_weight * mean (chosen + rejected)².
+
+        Source: the notebook, cell "Train reward model", with logsigmoid for log(sigmoid), which
+        overflows; centring: Eisenstein et al. (2023), arXiv 2312.09244, as TRL has it.
+        """
+        pairs = max(self.pairs, 1)
+        return (
+            train.mse_weight * self.squared_error / self.completions
+            + train.rank_weight * self.rank / pairs
+            + train.center_weight * self.centre / pairs
+        )
+
+    def accuracy(self) -> float:
+        """Share of the pairs ranked right; 0.5 where there are none."""
+        return float(self.correct / self.pairs) if self.pairs else 0.5

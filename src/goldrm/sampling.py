@@ -7,7 +7,7 @@ whether dropout is on.
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from goldrm.backbone import Backbone, KeyValueCache, right_aligned
@@ -27,7 +27,7 @@ class Decoder(Protocol):
         ...
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Drop all sequences but `rows`."""
+        """Keep the sequences `rows` only, in that order: see `KeyValueCache.keep`."""
         ...
 
 
@@ -39,7 +39,7 @@ class CachedDecoder:
     """
 
     def __init__(self, backbone: Backbone, prompts: list[list[int]], max_new_tokens: int) -> None:
-        """Read the prompts.
+        """Read the prompts, of which those of one length should be side by side.
 
         Raises:
             GoldrmError: when prompt and completion don't fit the context.
@@ -55,11 +55,11 @@ class CachedDecoder:
                 f"leaves room for {room} in the model's context of {sizes.context_length}. "
                 f"{'Lower it, or set' if room else 'Set'} sampling.decoder to sliding_window."
             )
-        token_ids = right_aligned(prompts, width, sizes.padding_int)
         self._backbone = backbone
-        weight = backbone.token_prediction.weight
-        self._cache = KeyValueCache(sizes, len(prompts), sizes.context_length, like=weight)
-        self._last = backbone.hidden_states(token_ids.to(weight.device), self._cache)[:, -1]
+        self._cache = KeyValueCache.allocate(
+            sizes, len(prompts), sizes.context_length, like=backbone.token_prediction.weight
+        )
+        self._last = torch.cat(list(backbone.read(prompts, self._cache, width)))[:, -1]
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
@@ -67,10 +67,11 @@ class CachedDecoder:
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
         """Append one token to every sequence."""
-        self._last = self._backbone.hidden_states(token_ids[:, None], self._cache)[:, -1]
+        hidden = self._backbone.hidden_states(token_ids[:, None], self._cache)
+        self._last = hidden[:, -1]
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Drop all sequences but `rows`."""
+        """Keep the sequences `rows` only, in that order."""
         self._cache.keep(rows)
         self._last = self._last[rows]
 
@@ -90,14 +91,15 @@ class SlidingWindowDecoder:
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
-        return self._backbone.token_prediction(self._backbone.hidden_states(self._window)[:, -1])
+        hidden = self._backbone.hidden_states(self._window, last_only=True)
+        return self._backbone.token_prediction(hidden[:, -1])
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
         """Append one token to every sequence."""
         self._window = torch.cat((self._window[:, 1:], token_ids[:, None]), dim=1)
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Drop all sequences but `rows`."""
+        """Keep the sequences `rows` only, in that order."""
         self._window = self._window[rows]
 
 
@@ -124,30 +126,42 @@ def complete(
     Raises:
         GoldrmError: when prompt and completion don't fit the context of a cached decoder.
     """
+    # Those of one length side by side: they are read together.
+    unfinished = torch.tensor(sorted(range(len(prompts)), key=lambda i: len(prompts[i])))
+    in_order = [prompts[i] for i in unfinished.tolist()]
     decoder: Decoder = (
-        CachedDecoder(backbone, prompts, max_new_tokens)
+        CachedDecoder(backbone, in_order, max_new_tokens)
         if decoder_name == "kv_cache"
-        else SlidingWindowDecoder(backbone, prompts)
+        else SlidingWindowDecoder(backbone, in_order)
     )
     completions: list[list[int]] = [[] for _ in prompts]
-    unfinished = list(range(len(prompts)))  # the prompts that the decoder's rows belong to
     for step in range(max_new_tokens):
         picked = pick(decoder.logits(), temperature)
-        rows = (picked != backbone.sizes.eos_int).nonzero().flatten()
-        unfinished = [unfinished[row] for row in rows.tolist()]
-        picked = picked[rows]
-        for prompt, token_id in zip(unfinished, picked.tolist(), strict=True):
+        rows = filled_from_the_end(picked != backbone.sizes.eos_int)
+        unfinished, picked = unfinished[rows.cpu()], picked[rows]
+        for prompt, token_id in zip(unfinished.tolist(), picked.tolist(), strict=True):
             completions[prompt].append(token_id)
-        if not unfinished or step == max_new_tokens - 1:
+        if not len(rows) or step == max_new_tokens - 1:
             break
         decoder.keep(rows)
         decoder.extend(picked)
     return completions
 
 
+def filled_from_the_end(kept: Bool[Tensor, " batch"]) -> Int[Tensor, " kept"]:
+    """The rows to keep, in an order in which few change places.
+
+    The places of rows that aren't kept are taken by the last ones that are.
+    """
+    count = int(kept.sum())
+    rows = torch.arange(count, device=kept.device)
+    rows[~kept[:count]] = count + kept[count:].nonzero().flatten()
+    return rows
+
+
 def pick(logits: Float[Tensor, "batch vocab"], temperature: float) -> Int[Tensor, " batch"]:
     """Sample a token from each row's softmax at a temperature; at 0 take the likeliest."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities = torch.softmax(logits / temperature, dim=-1)
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     return torch.multinomial(probabilities, num_samples=1).squeeze(1)

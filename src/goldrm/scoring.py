@@ -1,10 +1,14 @@
 """The trained reward model: texts in, rewards out; and its folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from pydantic import ValidationError
+from torch import Tensor, nn
 
 from goldrm.backbone import Backbone
 from goldrm.backbone_files import load_backbone, load_checked, read_config, sft_sha256
@@ -12,60 +16,75 @@ from goldrm.checkpoint import read_tensors, write_json, write_tensors
 from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
-from goldrm.hidden_states import last_hidden_states
-from goldrm.reward_model import LastTokenReadout
+from goldrm.features import read_completions
+from goldrm.reward_model import combined, empty_readout
 
-SCORE_BATCH = 256  # sequences whose hidden states are in memory at once
+SCORE_BATCH = 512  # completions whose hidden states are in memory at once
 
 
+@dataclass(frozen=True)
 class RewardModel:
-    """A trained readout on its frozen language model: texts in, rewards out."""
+    """Trained readouts on their frozen language model: texts in, rewards out.
 
-    def __init__(
-        self, backbone: Backbone, readout: LastTokenReadout, dictionary: Dictionary
-    ) -> None:
-        """Both on one device; dropout is off from here on."""
-        self.backbone = backbone.eval()
-        self.readout = readout.eval()
-        self._dictionary = dictionary
+    Attributes:
+        backbone: the language model; dropout is off whenever it is read.
+        members: readouts of one kind, trained from different seeds.
+        params: which kind, and how the members' rewards become one.
+        dictionary: the language model's tokens.
+    """
 
-    @torch.inference_mode()
+    backbone: Backbone
+    members: Sequence[nn.Module]
+    params: RewardModelParams
+    dictionary: Dictionary
+
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Reward of each completion, in the order given, on the gold reward's scale.
 
         Raises:
             GoldrmError: when a word isn't in the dictionary, or prompt and completion are empty.
         """
-        sequences: list[list[int]] = []
+        return combined(self.member_rewards(prompts, completions), self.params).tolist()
+
+    @torch.inference_mode()
+    def member_rewards(
+        self, prompts: Sequence[str], completions: Sequence[str]
+    ) -> Float[Tensor, "members completions"]:
+        """Each member's reward of each completion; raises like `score`."""
         for prompt, completion in zip(prompts, completions, strict=True):
-            sequences.append(self._dictionary.encode(f"{prompt} {completion}"))
-            if not sequences[-1]:
+            if not prompt.split() and not completion.split():
                 raise GoldrmError("a prompt and completion without a word have no reward.")
-        rewards: list[float] = []
-        for first in range(0, len(sequences), SCORE_BATCH):
-            batch = sequences[first : first + SCORE_BATCH]
-            hidden = last_hidden_states(self.backbone, batch)
-            rewards += self.readout(hidden).tolist()
-        return rewards
+        parts = [
+            self._rewards(
+                prompts[first : first + SCORE_BATCH], completions[first : first + SCORE_BATCH]
+            )
+            for first in range(0, len(prompts), SCORE_BATCH)
+        ]
+        return torch.cat(parts, dim=1) if parts else torch.zeros(len(self.members), 0)
+
+    def _rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+        states = read_completions(self.backbone, self.dictionary, self.params, prompts, completions)
+        return torch.stack([member.eval()(states) for member in self.members])
 
 
-def save_readout(
+def save_reward_model(
     folder: Path,
-    state: Mapping[str, Tensor],
+    states: Sequence[Mapping[str, Tensor]],
     params: RewardModelParams,
     backbone_sha256: str,
     best: Mapping[str, float],
 ) -> None:
-    """Write model.safetensors and config.json of a trained readout.
+    """Write model.safetensors and config.json of trained readouts.
 
     Args:
         folder: where to.
-        state: its weights.
-        params: which readout it is.
-        backbone_sha256: sft_sha256 of the language model that it reads.
-        best: the row of the learning curve that the weights belong to.
+        states: the members' weights.
+        params: which readout they are.
+        backbone_sha256: sft_sha256 of the language model that they read.
+        best: the row of the first member's learning curve that its weights belong to.
     """
-    write_tensors(folder / "model.safetensors", state)
+    tensors = {f"{i}.{name}": state[name] for i, state in enumerate(states) for name in state}
+    write_tensors(folder / "model.safetensors", tensors)
     config = {**params.model_dump(), "sft_sha256": backbone_sha256, "best": best}
     write_json(folder / "config.json", config)
 
@@ -73,7 +92,7 @@ def save_readout(
 def load_reward_model(
     folder: Path, sft_folder: Path, dictionary: Dictionary, device: torch.device
 ) -> RewardModel:
-    """Read what `save_readout` wrote, on the language model it was trained on.
+    """Read what `save_reward_model` wrote, on the language model it was trained on.
 
     Raises:
         GoldrmError: when a file is missing, damaged, or belongs to another language model.
@@ -84,8 +103,28 @@ def load_reward_model(
             f"{folder} was trained on another language model than the one in {sft_folder}. "
             "Run `dvc repro`."
         )
+    params = _params(config, folder / "config.json")
     backbone = load_backbone(sft_folder, dictionary, device)
     state, _ = read_tensors(folder / "model.safetensors")
-    readout = LastTokenReadout(backbone.sizes.d)
-    load_checked(readout, state, str(folder / "model.safetensors"))
-    return RewardModel(backbone, readout.to(device), dictionary)
+    members = list(_members(state, params, backbone, folder / "model.safetensors"))
+    return RewardModel(backbone, [member.to(device) for member in members], params, dictionary)
+
+
+def _params(config: Mapping[str, Any], path: Path) -> RewardModelParams:
+    declared = {name: config.get(name) for name in RewardModelParams.model_fields}
+    try:
+        return RewardModelParams.model_validate(declared)
+    except ValidationError:
+        raise GoldrmError(f"{path} is damaged. Delete it; `dvc repro` makes it again.") from None
+
+
+def _members(
+    state: Mapping[str, Tensor], params: RewardModelParams, backbone: Backbone, path: Path
+) -> Iterator[nn.Module]:
+    for number in range(params.members):
+        with torch.device("meta"):
+            member = empty_readout(params, backbone.sizes)
+        prefix = f"{number}."
+        own = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+        load_checked(member, own, str(path))
+        yield member

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.checkpoint import ResumePoint
-from goldrm.config import SftTrainParams, TaskParams
+from goldrm.config import SftPhaseParams, SftTrainParams, TaskParams
 from goldrm.dictionary import Dictionary
 from goldrm.random_streams import random_stream
 from goldrm.series import PromptSpace
@@ -29,6 +29,7 @@ class Sequence:
 
     prompt_ids: list[int]
     answer_ids: list[int]  # the exact series and the end-of-sequence token
+    counted: bool  # whether it ends by its number of terms, not by the cut at max_value
 
 
 def training_sequences(dictionary: Dictionary, task: TaskParams) -> list[Sequence]:
@@ -44,6 +45,7 @@ def training_sequences(dictionary: Dictionary, task: TaskParams) -> list[Sequenc
             dictionary.encode(prompt.text),
             [dictionary.ids[str(value)] for value in prompt.exact(task.max_value)]
             + [dictionary.eos_id],
+            counted=len(prompt.exact(task.max_value)) == prompt.terms,
         )
         for prompt in prompts
     ]
@@ -57,10 +59,10 @@ def train_sft(
     device: torch.device,
     resume_point: ResumePoint,
 ) -> Mapping[str, Tensor]:
-    """Train a language model and return its state dict.
+    """Train a language model, phase after phase, and return its state dict in 16 bits.
 
-    AdamW on the cross-entropy of the answer's tokens; the learning rate rises over warmup_steps
-    and then falls linearly, to reach 0 after the last step.
+    AdamW on the cross-entropy of the answer's tokens. Each phase begins with the weights of the
+    one before, rounded to 16 bits, and a fresh optimiser, so that it can begin from a stored model.
 
     Args:
         sizes: of the model.
@@ -71,44 +73,93 @@ def train_sft(
         resume_point: where an interrupted training goes on.
     """
     with random_stream(seed, "sft initial weights"):
-        model = Backbone(sizes).train()
+        model = Backbone(sizes)
     with torch.no_grad():
         model.PE_embedding.weight.copy_(sinusoids(sizes.context_length, sizes.d))
     model.to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, train))
-    first_step = _resume(resume_point.load(), model, optimizer, schedule)
+    state = resume_point.load()
+    first = state["phase"] if state else 0
+    for number in range(first, len(train.phases)):
+        phase = Phase(model, train, number)
+        if state and number == first:
+            phase.load_state_dict(state)
+        _train_phase(phase, sequences, seed, resume_point)
+        model.half().float()
+    return model.half().state_dict()
+
+
+class Phase:
+    """A phase of the training: the model and all else that changes while it runs."""
+
+    def __init__(self, model: Backbone, train: SftTrainParams, number: int) -> None:
+        """At its beginning; the learning rate rises over warmup_steps, then falls linearly to 0."""
+        self.train, self.number = train, number
+        self.params = params = train.phases[number]
+        self.model = model.train(params.dropout)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=params.learning_rate,
+            weight_decay=train.weight_decay,
+            fused=True,
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: _rate(step, params)
+        )
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.schedule.last_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "phase": self.number,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def _train_phase(
+    phase: Phase, sequences: list[Sequence], seed: int, resume_point: ResumePoint
+) -> None:
+    params = phase.params
     progress = tqdm(
-        range(first_step, train.steps),
-        initial=first_step,
-        total=train.steps,
-        desc="train_sft",
+        range(phase.step, params.steps),
+        initial=phase.step,
+        total=params.steps,
+        desc=f"train_sft, phase {phase.number}",
         unit="step",
         disable=None,
     )
     for step in progress:
-        with random_stream(seed, "sft step", step):
-            token_ids, targets = _batch(sequences, sizes, train.batch_size)
-            loss = _loss(model, token_ids.to(device), targets.to(device), train.bfloat16)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm)
-        optimizer.step()
-        schedule.step()
+        with random_stream(seed, f"sft phase {phase.number} step", step):
+            loss = _step(phase, sequences)
         if (step + 1) % 10 == 0:
             progress.set_postfix(loss=f"{loss.item():.4f}")
-        if (step + 1) % train.checkpoint_steps == 0:
-            resume_point.save(
-                {
-                    "step": step + 1,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                }
-            )
-    return model.state_dict()
+        if (step + 1) % phase.train.checkpoint_steps == 0:
+            resume_point.save(phase.state_dict())
+
+
+def _step(phase: Phase, sequences: list[Sequence]) -> Tensor:
+    """One step of the optimiser; the loss before it."""
+    model = phase.model
+    device = model.token_prediction.weight.device
+    token_ids, targets = _batch(sequences, model.sizes, phase.params)
+    loss = _loss(model, token_ids.to(device), targets.to(device), phase.params.bfloat16)
+    phase.optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), phase.train.max_grad_norm)
+    phase.optimizer.step()
+    phase.schedule.step()
+    return loss.detach()
 
 
 def sinusoids(positions: int, d: int) -> Float[Tensor, "positions d"]:
@@ -125,45 +176,35 @@ def sinusoids(positions: int, d: int) -> Float[Tensor, "positions d"]:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :d]
 
 
-def _rate(step: int, train: SftTrainParams) -> float:
-    """Learning rate of a step, as a share of `train.learning_rate`."""
-    warm_up = min((step + 1) / max(train.warmup_steps, 1), 1.0)
-    remaining = (train.steps - step) / max(train.steps - train.warmup_steps, 1)
+def _rate(step: int, phase: SftPhaseParams) -> float:
+    """Learning rate of a step, as a share of `phase.learning_rate`."""
+    warm_up = min((step + 1) / max(phase.warmup_steps, 1), 1.0)
+    remaining = (phase.steps - step) / max(phase.steps - phase.warmup_steps, 1)
     return min(warm_up, remaining)
 
 
-def _resume(
-    state: dict[str, Any] | None,
-    model: Backbone,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-) -> int:
-    """Restore an interrupted training; the step to go on with."""
-    if state is None:
-        return 0
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return state["step"]
-
-
 def _batch(
-    sequences: list[Sequence], sizes: BackboneSizes, batch_size: int
+    sequences: list[Sequence], sizes: BackboneSizes, phase: SftPhaseParams
 ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:
     """Sequences drawn with replacement, each at a random offset, and their targets.
+
+    `phase.counted_weight` is how much likelier than the others a series is that ends by its count:
+    those that the cut ends are soon learnt.
 
     The offset, with padding on its left, runs from 0 up to where the prompt's last token stands at
     the context's last position; what runs over the end is cut off. So the model learns to decode
     at fixed positions (a cache) as well as from the last position (the notebook's window). It is
-    the lesser of two draws: at small offsets the answer's end, which is hard, isn't cut off.
+    the least of `phase.offset_draws`: at small offsets the answer's end, which is hard, isn't
+    cut off.
     """
-    token_ids = torch.full((batch_size, sizes.context_length), sizes.padding_int)
-    targets = torch.full((batch_size, sizes.context_length), IGNORED)
-    chosen = torch.randint(len(sequences), (batch_size,)).tolist()
+    token_ids = torch.full((phase.batch_size, sizes.context_length), sizes.padding_int)
+    targets = torch.full((phase.batch_size, sizes.context_length), IGNORED)
+    weights = torch.tensor([phase.counted_weight if s.counted else 1.0 for s in sequences])
+    chosen = torch.multinomial(weights, phase.batch_size, replacement=True).tolist()
     for row, index in enumerate(chosen):
         sequence = sequences[index]
         last_offset = sizes.context_length - len(sequence.prompt_ids)
-        offset = int(torch.randint(last_offset + 1, (2,)).min())
+        offset = int(torch.randint(last_offset + 1, (phase.offset_draws,)).min())
         _place(token_ids[row], offset, sequence.prompt_ids + sequence.answer_ids[:-1])
         # The prompt's last token predicts the answer's first.
         _place(targets[row], offset + len(sequence.prompt_ids) - 1, sequence.answer_ids)

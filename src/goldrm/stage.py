@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
-from goldrm import environment
+from goldrm import distributed, environment
 from goldrm.config import Section, read_yaml
 from goldrm.errors import GoldrmError
 
@@ -28,17 +28,22 @@ DONE = "done"  # a file that marks the work folder of a stage that has ended wel
 P = TypeVar("P", bound=Section)
 
 
-def run_stage(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
+def run_stage(
+    load: Callable[[], P],
+    work: Callable[[P, Path], None],
+    processes: Callable[[P], int] = lambda _: 1,
+) -> None:
     """Run a stage as its process's whole job and exit with status 1 on what the user can mend.
 
     Args:
         load: reads and checks the parameters.
         work: the stage, named as in dvc.yaml. It is given the parameters and a folder of its own,
             in which it finds what an interrupted run with the same inputs, parameters and code
-            left. It writes its outputs last.
+            left. It writes its outputs last, in the leading process only.
+        processes: how many processes share the work, by the parameters.
     """
     try:
-        _run(load, work)
+        _run(load, work, processes)
     except GoldrmError as error:
         sys.exit(f"{work.__name__}: {error}")
     except KeyboardInterrupt:
@@ -46,9 +51,15 @@ def run_stage(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
         sys.exit(130)
 
 
-def _run(load: Callable[[], P], work: Callable[[P, Path], None]) -> None:
+def _run(
+    load: Callable[[], P], work: Callable[[P, Path], None], processes: Callable[[P], int]
+) -> None:
     name = work.__name__
-    load()  # bad parameters end here, in a sentence, before they are looked up by name
+    params = load()  # bad parameters end here, in a sentence, before they are looked up by name
+    distributed.launch(processes(params))
+    if not distributed.leads():
+        work(params, WORK / name)
+        return
     inputs = _inputs(name)
     params = load()  # again, after the fingerprint: an edit in between will be noticed
     try:

@@ -2,17 +2,56 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 from pyarrow import ArrowException
+from pyarrow.parquet import ParquetWriter
 
 from goldrm.checkpoint import write_whole
 from goldrm.errors import GoldrmError
 from goldrm.limits import MEMORY, memory_limit
 
 DIGEST_KEY = "goldrm_sha256"  # among the attributes that pandas keeps in a Parquet file
+
+ROW_GROUP = 20_000  # rows that are compressed together
+
+
+class ParquetBuffer:
+    """A Parquet file made piece by piece, of which only compressed pieces stay in memory."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        """An empty table of these columns and their pandas types."""
+        self._columns = columns
+        self._pending = pd.DataFrame(columns=list(columns)).astype(columns)
+        self._buffer = io.BytesIO()
+        schema = pa.Schema.from_pandas(self._pending, preserve_index=False)
+        self._writer = ParquetWriter(self._buffer, schema)
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Add rows, which may have more columns."""
+        self._rows += len(rows)
+        fitting = rows[list(self._columns)].astype(self._columns)
+        self._pending = pd.concat([self._pending, fitting], ignore_index=True)
+        self._flush(ROW_GROUP)
+
+    def content(self) -> bytes:
+        """The finished file; the same bytes for the same rows, however they came."""
+        self._flush(1)
+        self._writer.close()
+        return self._buffer.getvalue()
+
+    def _flush(self, least: int) -> None:
+        """Write as many whole row groups as are pending, and a last one of at least `least`."""
+        while len(self._pending) >= least:
+            rows, self._pending = self._pending[:ROW_GROUP], self._pending[ROW_GROUP:]
+            self._writer.write_table(pa.Table.from_pandas(rows, preserve_index=False))
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

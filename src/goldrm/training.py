@@ -13,9 +13,11 @@ from tqdm import tqdm
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import TrainParams
 from goldrm.errors import GoldrmError
-from goldrm.features import PairFeatures
+from goldrm.features import LabelledCompletions
 from goldrm.random_streams import random_stream
-from goldrm.reward_model import count_correct, preference_loss
+from goldrm.reward_model import Outcome
+
+VALIDATION_BATCH = 256  # groups whose hidden states are in memory at once
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,37 @@ class Trained:
 
 
 def optimizer_and_schedule(
-    model: nn.Module, train: TrainParams
+    model: nn.Module, train: TrainParams, steps: int
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW, its learning rate rising linearly from 0 as the notebook's."""
+    """AdamW, its learning rate rising linearly from 0 as the notebook's, then as `train` says.
+
+    Args:
+        model: what is trained.
+        train: the recipe.
+        steps: of the whole training, at the end of which a cosine schedule reaches 0.
+    """
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: step / train.warmup_steps if step < train.warmup_steps else 1.0
-    )
-    return optimizer, schedule
+
+    def share(step: int) -> float:
+        if step < train.warmup_steps:
+            return step / train.warmup_steps
+        if train.schedule == "constant":
+            return 1.0
+        done = (step - train.warmup_steps) / max(steps - train.warmup_steps, 1)
+        return (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
 class Training:
     """A readout, its optimiser and all else that changes while it trains."""
 
-    def __init__(self, readout: nn.Module, train: TrainParams) -> None:
+    def __init__(self, readout: nn.Module, train: TrainParams, steps: int) -> None:
         """Nothing trained yet."""
         self.readout = readout
-        self.optimizer, self.schedule = optimizer_and_schedule(readout, train)
+        self.optimizer, self.schedule = optimizer_and_schedule(readout, train, steps)
         self.curve: list[dict[str, float]] = []
         self.best_state: dict[str, Tensor] = {}
         self.best: dict[str, float] = {}
@@ -90,32 +104,33 @@ class Training:
 
 def train_readout(
     readout: nn.Module,
-    train_pairs: PairFeatures,
-    validation_pairs: PairFeatures,
+    train_completions: LabelledCompletions,
+    validation_completions: LabelledCompletions,
     train: TrainParams,
     seed: int,
     resume_point: ResumePoint,
 ) -> Trained:
-    """Train a readout until its epochs are over or its training loss is below stop_loss.
+    """Train a readout until its epochs are over, or the stop rules of `train` end it.
 
     Args:
-        readout: hidden states → rewards; it is trained in place.
-        train_pairs: trained on in batches of `train.batch_size`, without replacement; as in the
-            notebook the pairs left over at an epoch's end are not used in it.
-        validation_pairs: looked at after each epoch; they decide which step is kept.
+        readout: hidden states → rewards; it is trained in place, on its device.
+        train_completions: trained on in batches of `train.batch_size` groups, without replacement;
+            as in the notebook the groups left over at an epoch's end are not used in it.
+        validation_completions: looked at after each epoch; they decide which step is kept.
         train: the recipe.
-        seed: of the batches.
+        seed: of the batches and the readout's dropout.
         resume_point: where an interrupted training goes on.
 
     Raises:
-        GoldrmError: when there are fewer pairs than a batch holds, or the loss isn't finite.
+        GoldrmError: when there are fewer groups than a batch holds, or the loss isn't finite.
     """
-    if len(train_pairs) < train.batch_size:
+    if len(train_completions) < train.batch_size:
         raise GoldrmError(
-            f"there are {len(train_pairs)} training pairs, fewer than train.batch_size "
+            f"there are {len(train_completions)} training prompts, fewer than train.batch_size "
             f"({train.batch_size}). Lower it, or raise pairs.num_pairs."
         )
-    training = Training(readout, train)
+    steps = train.epochs * (len(train_completions) // train.batch_size)
+    training = Training(readout, train, steps)
     state = resume_point.load()
     if state is not None:
         training.load_state_dict(state)
@@ -129,12 +144,13 @@ def train_readout(
         disable=None,
     )
     for epoch in progress:
-        if training.curve and training.curve[-1]["train_loss"] < train.stop_loss:
+        if _is_over(training, train):
             break
         with random_stream(seed, "train_rm epoch", epoch):
-            order = torch.randperm(len(train_pairs)).to(train_pairs.gold_rewards.device)
-        row: dict[str, float] = {"epoch": epoch, **train_epoch(training, train_pairs, order, train)}
-        row |= _validate(readout, validation_pairs, train)
+            order = torch.randperm(len(train_completions))
+            trained = train_epoch(training, train_completions, order, train)
+        row: dict[str, float] = {"epoch": epoch, **trained}
+        row |= _validate(readout, validation_completions, train)
         _refuse_divergence(row, train)
         training.record(row)
         progress.set_postfix(
@@ -145,52 +161,73 @@ def train_readout(
     return Trained(training.best_state, training.curve, training.best)
 
 
+def _is_over(training: Training, train: TrainParams) -> bool:
+    if not training.curve:
+        return False
+    since_best = training.curve[-1]["epoch"] - training.best["epoch"]
+    out_of_patience = train.patience is not None and since_best >= train.patience
+    return out_of_patience or training.curve[-1]["train_loss"] < train.stop_loss
+
+
 def train_epoch(
     training: Training,
-    pairs: PairFeatures,
-    order: Int[Tensor, " pairs"],
+    completions: LabelledCompletions,
+    order: Int[Tensor, " groups"],
     train: TrainParams,
 ) -> dict[str, float]:
-    """One pass over the pairs, in batches of `train.batch_size`.
+    """One pass over the completions, in batches of `train.batch_size` groups.
 
     Args:
         training: what is trained, in place.
-        pairs: what on.
-        order: the pairs' numbers in the order of their use; what is left over at the end isn't.
+        completions: what on.
+        order: the groups in the order of their use; what is left over at the end isn't used.
         train: the recipe.
 
     Returns:
-        step after the pass; learning_rate of its last step; train_loss and train_accuracy, means
-        over the pairs used, each as seen when trained on.
+        step after the pass; learning_rate of its last step; train_loss and train_accuracy over the
+        completions and pairs used, each as seen when trained on.
     """
-    losses: list[Tensor] = []
-    correct, rate = 0.0, 0.0
+    training.readout.train()
+    outcomes: list[Outcome] = []
+    rate = 0.0
     batches = order[: len(order) // train.batch_size * train.batch_size].split(train.batch_size)
     for batch in batches:
-        rewards = training.readout(pairs.hidden[batch])
-        loss = preference_loss(rewards, pairs.gold_rewards[batch], train)
+        outcome = _outcome(training.readout, completions, batch, train)
         training.optimizer.zero_grad()
-        loss.backward()
+        outcome.loss(train).backward()
         training.optimizer.step()
         rate = float(training.schedule.get_last_lr()[0])
         training.schedule.step()
-        losses.append(loss.detach())
-        correct += count_correct(rewards.detach())
+        outcomes.append(outcome.detached())
+    whole = Outcome.sum(outcomes)
     return {
         "step": training.schedule.last_epoch,
         "learning_rate": rate,
-        "train_loss": float(torch.stack(losses).mean()),  # all batches are of one size
-        "train_accuracy": correct / (len(batches) * train.batch_size),
+        "train_loss": float(whole.loss(train)),
+        "train_accuracy": whole.accuracy(),
     }
+
+
+def _outcome(
+    readout: nn.Module,
+    completions: LabelledCompletions,
+    groups: Int[Tensor, " batch"],
+    train: TrainParams,
+) -> Outcome:
+    device = next(readout.parameters()).device
+    states, gold_rewards, group = completions.batch(groups)
+    rewards = readout(states.to(device))
+    return Outcome.of(rewards, gold_rewards.to(device), group.to(device), train)
 
 
 @torch.inference_mode()
-def _validate(readout: nn.Module, pairs: PairFeatures, train: TrainParams) -> dict[str, float]:
-    rewards = readout(pairs.hidden)
-    return {
-        "validation_loss": float(preference_loss(rewards, pairs.gold_rewards, train)),
-        "validation_accuracy": count_correct(rewards) / len(pairs),
-    }
+def _validate(
+    readout: nn.Module, completions: LabelledCompletions, train: TrainParams
+) -> dict[str, float]:
+    readout.eval()
+    parts = torch.arange(len(completions)).split(VALIDATION_BATCH)
+    whole = Outcome.sum([_outcome(readout, completions, part, train) for part in parts])
+    return {"validation_loss": float(whole.loss(train)), "validation_accuracy": whole.accuracy()}
 
 
 def _refuse_divergence(row: dict[str, float], train: TrainParams) -> None:

@@ -1,0 +1,65 @@
+"""What the machine could do at best: the rate of its matrix products, and how many a task needs.
+
+FLOPs count matrix products only, two for a multiply-add.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from goldrm.backbone import BackboneSizes
+
+
+def gemm_rate(dtype: torch.dtype, rows: int, inner: int, outer: int) -> float:
+    """FLOP/s of a linear layer of `inner` → `outer` on `rows` rows: the median of 15."""
+    inputs, weight = torch.randn(rows, inner).to(dtype), torch.randn(outer, inner).to(dtype)
+    times: list[float] = []
+    for _ in range(15):
+        started = time.perf_counter()
+        F.linear(inputs, weight)
+        times.append(time.perf_counter() - started)
+    return 2 * rows * inner * outer / statistics.median(times)
+
+
+def completion_flops(sizes: BackboneSizes, prompt: int, completion: int) -> float:
+    """What sampling needs: the prompt's tokens once, then a token at a time; no padding.
+
+    Of the prompt's last block only keys and values are needed, but for the last token. The last
+    sampled token is the end; it is predicted and never read.
+    """
+    return _read(sizes, prompt) + completion * _token(sizes) + (completion + 1) * _logits(sizes)
+
+
+def hidden_state_flops(sizes: BackboneSizes, sequence: int) -> float:
+    """What a sequence's last hidden state needs: its tokens once, in the last block only one."""
+    return _read(sizes, sequence)
+
+
+def head_step_flops(d: int, rows: int) -> float:
+    """What a training step of the last_token readout needs: forward, gradients of both sides."""
+    return 3 * rows * 2 * (d * d + d)
+
+
+def mean_flops(each: Sequence[float]) -> float:
+    """The mean."""
+    return sum(each) / len(each)
+
+
+def _read(sizes: BackboneSizes, tokens: int) -> float:
+    block, keys_and_values = _block(sizes), 2 * 2 * sizes.d * sizes.d
+    return tokens * ((sizes.num_layers - 1) * block + keys_and_values) + block - keys_and_values
+
+
+def _token(sizes: BackboneSizes) -> float:
+    return sizes.num_layers * _block(sizes)
+
+
+def _block(sizes: BackboneSizes) -> float:
+    return 2 * 12 * sizes.d * sizes.d
+
+
+def _logits(sizes: BackboneSizes) -> float:
+    return 2 * sizes.d * sizes.num_tokens

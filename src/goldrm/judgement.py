@@ -1,0 +1,163 @@
+"""Everything that is reported about a reward model, from scores to tables.
+
+It must not know which files a stage reads and writes, nor how tables are drawn.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from goldrm import evaluation, probing
+from goldrm.best_of_n import best_of_n_table
+from goldrm.config import EvaluateParams, GoldRewardParams
+from goldrm.evaluation import Bootstrap
+from goldrm.hidden_states import log_probabilities
+from goldrm.preferences import Labeller
+from goldrm.random_streams import stream_seed
+from goldrm.scoring import SCORE_BATCH, RewardModel
+
+BASELINES = ("notebook", "log_probability", "mean_log_probability", "length")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a reward model is judged on.
+
+    Attributes:
+        pairs: the test split's (`preferences.PAIR_COLUMNS`).
+        completions: the test split's (`preferences.COMPLETION_COLUMNS`).
+        validation_pairs: the validation split's, for fitting temperatures.
+        validation_completions: likewise.
+        best_of: many labelled completions of some test prompts, a group each.
+    """
+
+    pairs: pd.DataFrame
+    completions: pd.DataFrame
+    validation_pairs: pd.DataFrame
+    validation_completions: pd.DataFrame
+    best_of: pd.DataFrame
+
+
+def drawn_test_prompts(labeller: Labeller, count: int, seed: int) -> list[int]:
+    """Prompts of the test split, drawn by the seed; fewer are the first of more."""
+    ids = labeller.space.ids_in("test")
+    return (
+        np.random.default_rng(stream_seed(seed, "test prompts", 0))
+        .permutation(ids)[:count]
+        .tolist()
+    )
+
+
+def judge(
+    model: RewardModel,
+    baseline: RewardModel,
+    labeller: Labeller,
+    material: Material,
+    gold_reward: GoldRewardParams,
+    params: EvaluateParams,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """The tables of the evaluation, by name.
+
+    Args:
+        model: what is judged.
+        baseline: the notebook's, beside which it stands; on the same language model.
+        labeller: knows prompts and gold rewards.
+        material: what on.
+        gold_reward: its range.
+        params: how much of everything.
+        seed: the run's.
+    """
+    bootstrap = Bootstrap(params, seed)
+    completions = _scored(material.completions, model, labeller)
+    completions = completions.assign(**_baselines(completions, baseline))
+    scores = ("reward", *BASELINES)
+    pairs = evaluation.scored_pairs(material.pairs, completions, scores)
+    pairs = pairs.assign(held_out=pairs["prompt_id"].map(labeller.is_held_out))
+    validation = _scored(material.validation_completions, model, labeller)
+    validation_pairs = evaluation.scored_pairs(material.validation_pairs, validation, ("reward",))
+    probabilities = evaluation.probabilities(pairs, validation_pairs)
+    best_of = _with_scores(material.best_of, model)
+    probes = probing.probe_table(
+        drawn_test_prompts(labeller, params.probed_prompts, seed), labeller, model.score
+    )
+    found = pd.concat([completions, best_of, probes], ignore_index=True)
+    return {
+        "statistics": evaluation.statistics(pairs, completions, bootstrap),
+        "compared": evaluation.compared(pairs, completions, scores, bootstrap),
+        "breakdown": evaluation.breakdown(pairs, bootstrap),
+        "reward_vs_gold": completions,
+        "calibration": evaluation.calibration(completions, gold_reward.min, gold_reward.max),
+        "probability": probabilities.table,
+        "reliability": probabilities.reliability,
+        "best_of_n": _best_of_n(best_of, params, bootstrap),
+        "probes": probing.falls(probes, bootstrap),
+        "one_off": probing.by_size(probes),
+        "over_estimates": probing.search_over_estimates(
+            found, labeller, model.score, params.search_rounds, 2 * params.examples, seed
+        ),
+        "examples": evaluation.examples(completions, params, seed),
+    }
+
+
+def _scored(completions: pd.DataFrame, model: RewardModel, labeller: Labeller) -> pd.DataFrame:
+    table = evaluation.described(completions, labeller)
+    return table.assign(reward=model.score(table["prompt"].tolist(), table["completion"].tolist()))
+
+
+def _baselines(completions: pd.DataFrame, baseline: RewardModel) -> Mapping[str, list[float]]:
+    prompts, texts = completions["prompt"].tolist(), completions["completion"].tolist()
+    sums, means = _log_probabilities(baseline, prompts, texts)
+    return {
+        "notebook": baseline.score(prompts, texts),
+        "log_probability": sums,
+        "mean_log_probability": means,
+    }
+
+
+def _log_probabilities(
+    model: RewardModel, prompts: list[str], completions: list[str]
+) -> tuple[list[float], list[float]]:
+    """The language model's, summed over the tokens and averaged."""
+    encode = model.dictionary.encode
+    found = [
+        each
+        for first in range(0, len(prompts), SCORE_BATCH)
+        for each in log_probabilities(
+            model.backbone,
+            [encode(prompt) for prompt in prompts[first : first + SCORE_BATCH]],
+            [encode(text) for text in completions[first : first + SCORE_BATCH]],
+        )
+    ]
+    return [float(each.sum()) for each in found], [float(each.mean()) for each in found]
+
+
+def _with_scores(best_of: pd.DataFrame, model: RewardModel) -> pd.DataFrame:
+    """Reward and log-probability of each completion, of equal ones computed once."""
+    distinct = best_of.drop_duplicates(["prompt_id", "completion"])
+    prompts, texts = distinct["prompt"].tolist(), distinct["completion"].tolist()
+    scores = distinct[["prompt_id", "completion"]].assign(
+        reward=model.score(prompts, texts),
+        log_probability=_log_probabilities(model, prompts, texts)[0],
+    )
+    return best_of.merge(scores, on=["prompt_id", "completion"])
+
+
+def _best_of_n(best_of: pd.DataFrame, params: EvaluateParams, bootstrap: Bootstrap) -> pd.DataFrame:
+    """By reward, by the language model's log-probability, by an oracle, at random.
+
+    Every prompt counts with as many completions as the prompt that has the fewest: those without
+    a number have no gold reward.
+    """
+    size = int(best_of.groupby("group").size().min())
+    chosen = best_of.sort_values("group", kind="stable").groupby("group").head(size)
+    columns = {
+        name: chosen[name].to_numpy().reshape(-1, size)
+        for name in ("reward", "log_probability", "gold_reward", "prompt_id")
+    }
+    sizes = [n for n in (2**power for power in range(13)) if n <= size]
+    scores = {name: columns[name] for name in ("reward", "log_probability")}
+    clusters = columns["prompt_id"][:, 0]
+    return best_of_n_table(scores, columns["gold_reward"], sizes, clusters, *bootstrap.options)

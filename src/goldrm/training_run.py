@@ -1,0 +1,90 @@
+"""From sampled completions to trained readouts: what to train on, its hidden states, the loop.
+
+It must not know which files a stage reads and writes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from goldrm import distributed
+from goldrm.backbone import Backbone
+from goldrm.checkpoint import ResumePoint
+from goldrm.config import RewardModelParams, TrainParams
+from goldrm.features import labelled_completions, write_states
+from goldrm.preferences import Labeller
+from goldrm.random_streams import stream_seed
+from goldrm.reward_model import new_readout
+from goldrm.series import Split
+from goldrm.training import Trained, train_readout
+from goldrm.training_set import training_set, validation_set
+
+
+@dataclass(frozen=True)
+class TrainedMembers:
+    """Readouts of one kind, trained from different seeds.
+
+    Attributes:
+        states: each member's weights.
+        first: the first member's training, which stands for all in metrics and curves.
+    """
+
+    states: list[Mapping[str, Tensor]]
+    first: Trained
+
+
+def train_members(
+    backbone: Backbone,
+    labeller: Labeller,
+    sampled: Mapping[Split, pd.DataFrame],
+    reward_model: RewardModelParams,
+    train: TrainParams,
+    seed: int,
+    work: Path,
+) -> TrainedMembers | None:
+    """Train every member of a reward model.
+
+    Args:
+        backbone: the frozen language model.
+        labeller: labels edited completions.
+        sampled: the completions of the train and validation splits.
+        reward_model: which readout, and how many.
+        train: on what and how.
+        seed: the run's.
+        work: folder in which finished work survives a kill.
+
+    Returns:
+        What was trained; None in all processes but the leading one.
+    """
+    data = {
+        "train": training_set(sampled["train"], labeller, train, seed),
+        "validation": validation_set(sampled["validation"], labeller),
+    }
+    for split, completions in data.items():
+        write_states(backbone, labeller.dictionary, reward_model, completions, work / split)
+    if not distributed.leads():
+        return None
+    labelled = {
+        split: labelled_completions(completions, work / split)
+        for split, completions in data.items()
+    }
+    device = backbone.token_prediction.weight.device
+    trained: list[Trained] = []
+    for member in range(reward_model.members):
+        member_seed = stream_seed(seed, "member", member)
+        readout = new_readout(reward_model, backbone.sizes, member_seed)
+        readout.fit_scale(labelled["train"])
+        trained.append(
+            train_readout(
+                readout.to(device),
+                labelled["train"],
+                labelled["validation"],
+                train,
+                member_seed,
+                ResumePoint(work / f"training-{member}.pt"),
+            )
+        )
+    return TrainedMembers([each.state for each in trained], trained[0])
