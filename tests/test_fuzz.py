@@ -34,9 +34,9 @@ from goldrm.config import Params, load_params
 from goldrm.course import read_dictionary_tokens, read_sft_checkpoint, read_training_set
 from goldrm.dictionary import Dictionary, from_tokens, read_tokens
 from goldrm.errors import GoldrmError
-from goldrm.preferences import Labeller, pairs_from_sequences
+from goldrm.preferences import Labeller, completions_from_sequences
 from goldrm.reward_model import new_readout
-from goldrm.scoring import save_readout
+from goldrm.scoring import save_reward_model
 from goldrm.tables import read_pairs, read_parquet
 
 TIMES = int(os.environ.get("GOLDRM_FUZZ", "1"))
@@ -129,8 +129,9 @@ def project(
     (folder / "data").mkdir()
     (folder / "data/dictionary.json").write_text(dictionary.to_json())
     save_backbone(folder / "data/sft", sizes, state, {"sha256": "ab" * 32})
-    readout = new_readout(params.reward_model, sizes.d, seed=0).state_dict()
-    save_readout(folder / "data/reward_model", readout, params.reward_model, "ab" * 32, {})
+    head = params.reward_model.model_copy(update={"readout": "last_token", "members": 1})
+    readout = new_readout(head, sizes, seed=0).state_dict()
+    save_reward_model(folder / "data/reward_model", [readout], head, "ab" * 32, {})
     return folder
 
 
@@ -150,7 +151,9 @@ def loaders(dictionary: Dictionary, labeller: Labeller, sizes: BackboneSizes) ->
         "data/sft/config.json": lambda path: sizes_from(read_config(path), "it"),
         "step1.pt": lambda path: from_tokens(read_dictionary_tokens(path), 100, "it"),
         "step2.pkl": checkpoint,
-        "step3.pt": lambda path: pairs_from_sequences(read_training_set(path), labeller, 1, "it"),
+        "step3.pt": lambda path: completions_from_sequences(
+            read_training_set(path), labeller, 1, "it"
+        ),
         "model.safetensors": checkpoint,
         "training.pt": lambda path: ResumePoint(path).load(),
         "params.yaml": load_params,
