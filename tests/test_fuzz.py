@@ -129,10 +129,9 @@ def project(
     (folder / "data").mkdir()
     (folder / "data/dictionary.json").write_text(dictionary.to_json())
     save_backbone(folder / "data/sft", sizes, state, {"sha256": "ab" * 32})
-    small = {"layers": [0, 1], "prompt_layers": [0], "hidden_size": 4, "channels": 2}
-    reward_model = params.reward_model.model_copy(update=small)
-    readout = new_readout(reward_model, sizes, seed=0).state_dict()
-    save_reward_model(folder / "data/reward_model", [readout], reward_model, "ab" * 32, {})
+    head = params.reward_model.model_copy(update={"readout": "last_token", "members": 1})
+    readout = new_readout(head, sizes, seed=0).state_dict()
+    save_reward_model(folder / "data/reward_model", [readout], head, "ab" * 32, {})
     return folder
 
 

@@ -208,7 +208,6 @@ def study(table: pd.DataFrame) -> Figure:
         table: readout, pairs, seed, accuracy, low, high; a row a training.
     """
     figure, (axes,) = _figure(
-        1,
         "Each point is a training with a seed of its own, bars are 95 % intervals over test "
         "prompts, lines are means. Steeper means: more pairs would help.",
     )
