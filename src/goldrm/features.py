@@ -34,7 +34,7 @@ class States:
         lengths: how many rows each completion has, at least one.
         prompt_rows: hidden states of the prompts' tokens; empty where a readout reads none.
         prompt_lengths: how many rows each prompt has.
-        prompt: which prompt each completion answers, ascending.
+        prompt: which prompt each completion answers, from 0.
     """
 
     rows: Float[Tensor, "rows embds"]
