@@ -148,18 +148,25 @@ def test_rows_of_a_cache_begin_with_a_prefix_and_are_written_in_it(backbone: Bac
 @pytest.mark.parametrize(
     "lengths", [[20, 7, 7, 3, 3, 3, 1], [3, 20, 3, 19], [20, 20], [1]], ids=str
 )
-@pytest.mark.parametrize("layers", [None, [0, 2]], ids=str)
+@pytest.mark.parametrize(("layers", "last_only"), [(None, True), ([0, 2], True), ([0, 2], False)])
 @torch.no_grad()
 def test_reading_is_a_plain_right_aligned_forward(
-    backbone: Backbone, reference_lm: NotebookLM, lengths: list[int], layers: list[int] | None
+    backbone: Backbone,
+    reference_lm: NotebookLM,
+    lengths: list[int],
+    layers: list[int] | None,
+    last_only: bool,
 ):
     """And decoding goes on from it as if the padding had been read with each sequence."""
     sequences = [row[:n].tolist() for n, row in zip(lengths, some_ids(7, 20), strict=False)]
     aligned = right_aligned(sequences, 20, NOTEBOOK.padding_int)
     cache = cache_for(backbone, len(lengths), positions=22)
-    found = backbone.read(sequences, cache, 20, layers)
-    expected = layer_states(reference_lm, aligned, layers or [2])[:, -1]
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    read = backbone.read(sequences, cache, 20, last_only, layers)
+    found = [states for alike in read for states in alike]
+    expected = layer_states(reference_lm, aligned, layers or [2])
+    for tokens, states, whole in zip(sequences, found, expected, strict=True):
+        asked = whole[-1:] if last_only else whole[-len(tokens) :]
+        torch.testing.assert_close(states, asked, atol=1e-5, rtol=0)
     assert cache.length == 20
     more = some_ids(len(lengths), 2, seed=1)
     after = backbone.hidden_states(more, cache, layers=layers)

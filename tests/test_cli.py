@@ -36,6 +36,7 @@ METRICS = {
     "sft": {"exact_match": 0.913},
     "pairs": {"pairs": 2500, "kept": 0.4321},
     "train": {"steps": 5005, "val_loss": 1.875},
+    "baseline": {"steps": 1000, "val_loss": 2.5},
     "eval": {"accuracy": 0.66, "accuracy_low": 0.61},
 }
 

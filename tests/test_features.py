@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import labelled, states_of
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
@@ -18,15 +19,11 @@ from goldrm.backbone import Backbone
 from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
-from goldrm.features import (
-    LabelledCompletions,
-    labelled_completions,
-    read_completions,
-    write_states,
-)
-from goldrm.hidden_states import completion_hidden_states
+from goldrm.features import States, labelled_completions, read_completions, write_states
+from goldrm.hidden_states import completion_hidden_states, outlook
 
 FIRST, SECOND = "make a series of terms", "Let 5 be the number"
+WIDTH = 2 * 24 + 3  # of token_damage's rows
 
 
 @pytest.fixture
@@ -46,14 +43,14 @@ def completions() -> pd.DataFrame:
 @pytest.fixture
 def reading(
     backbone: Backbone, dictionary: Dictionary, token_damage: RewardModelParams
-) -> Callable[[str, str, str], Tensor]:
-    """Reads one completion by itself: readout, prompt, completion → rows."""
+) -> Callable[[str, str, str], States]:
+    """Reads one completion by itself: readout, prompt, completion → states."""
 
-    def rows(readout: str, prompt: str, completion: str) -> Tensor:
+    def states(readout: str, prompt: str, completion: str) -> States:
         params = token_damage.model_copy(update={"readout": readout})
-        return read_completions(backbone, dictionary, params, [prompt], [completion]).rows
+        return read_completions(backbone, dictionary, params, [prompt], [completion])
 
-    return rows
+    return states
 
 
 @pytest.mark.parametrize("completion", ["2 4 6", ""])
@@ -64,17 +61,23 @@ def test_last_token_reads_what_the_notebook_reads(
     with torch.no_grad():
         expected = reference_lm.hidden_states(NotebookRM(reference_lm).right_align([ids]))[:, -1]
     found = reading("last_token", FIRST, completion)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.rows, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("layers", [[0, 2], [0, 1]], ids=str)
 def test_token_damage_reads_the_completions_tokens_and_the_one_before(
-    reading, backbone: Backbone, dictionary: Dictionary
+    backbone: Backbone, dictionary: Dictionary, token_damage: RewardModelParams, layers: list[int]
 ):
+    """The layers asked for, the outlook from the top whether it is among them, and the prompt."""
     ids = [dictionary.encode(text) for text in (FIRST, "2 4 6")]
-    (expected,) = completion_hidden_states(backbone, ids[:1], ids[1:], [0, 2])
-    found = reading("token_damage", FIRST, "2 4 6")
-    assert found.shape == (4, 48)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    expected = completion_hidden_states(backbone, ids[:1], ids[1:], layers, [1])
+    top = completion_hidden_states(backbone, ids[:1], ids[1:], [2], [1]).completions[0]
+    rows = torch.cat((expected.completions[0], outlook(backbone, top, ids[1])), dim=1)
+    params = token_damage.model_copy(update={"layers": layers})
+    found = read_completions(backbone, dictionary, params, [FIRST], ["2 4 6"])
+    assert (found.rows.shape, found.prompt_rows.shape) == ((4, WIDTH), (5, 24))
+    torch.testing.assert_close(found.rows, rows, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.prompt_rows, expected.prompts[0], atol=1e-5, rtol=0)
 
 
 def test_unknown_word_is_refused(reading):
@@ -105,10 +108,16 @@ def test_completions_are_labelled_in_the_tables_order(
     write_states(backbone, dictionary, params, completions, tmp_path)
     found = labelled_completions(completions, tmp_path)
     texts = completions[["prompt", "completion"]].to_numpy()
-    expected = torch.cat([reading(readout, *text) for text in texts])
+    alone = [reading(readout, *text) for text in texts]
+    expected = torch.cat([states.rows for states in alone])
     assert found.rows.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 2e-3
     torch.testing.assert_close(found.rows.float(), expected, atol=tolerance, rtol=tolerance)
+    if readout == "token_damage":
+        of_prompts = found.prompt_rows.float().tensor_split(found.prompt_ends[:-1])
+        for prompt, states in zip(found.prompt.tolist(), alone, strict=True):
+            torch.testing.assert_close(of_prompts[prompt], states.prompt_rows, atol=2e-3, rtol=2e-3)
+        assert len(of_prompts) == {1024: 2, 2: 1 + 2 + 1, 1: 5}[chunk], "once a chunk"
     assert found.ends.tolist() == np.cumsum(lengths).tolist()
     assert found.gold_rewards.dtype == torch.float32
     assert found.gold_rewards.tolist() == [7.0, 5.0, 1.25, 3.5, 2.0]
@@ -116,7 +125,7 @@ def test_completions_are_labelled_in_the_tables_order(
 
     states, gold_rewards, group = found.batch(torch.tensor([2, 0]))
     last, first = found.rows[sum(lengths[:3]) :], found.rows[: sum(lengths[:2])]
-    assert torch.equal(states.rows, torch.cat((last, first)).float())
+    assert torch.equal(states.rows, torch.cat((last, first)))
     assert states.lengths.tolist() == lengths[3:] + lengths[:2]
     assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
     assert group.tolist() == [0, 0, 1, 1]
@@ -129,16 +138,26 @@ def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
     sizes = torch.tensor([len(group) for group in lengths])
     all_lengths = torch.tensor([length for group in lengths for length in group])
     rows, gold = torch.arange(float(all_lengths.sum())), torch.arange(float(len(all_lengths)))
-    whole = LabelledCompletions(rows[:, None], all_lengths.cumsum(0), gold, sizes.cumsum(0))
+    prompt_lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    prompts = torch.arange(float(sum(prompt_lengths))).split(prompt_lengths)
+    prompt = [data.draw(st.integers(0, len(prompts) - 1)) for _ in gold]
+    completions = rows[:, None].split(all_lengths.tolist())
+    states = states_of(completions, [each[:, None] for each in prompts], prompt)
+    whole = labelled(states, gold, sizes.tolist())
     states, gold_rewards, group = whole.batch(torch.tensor(chosen))
     by_completion = rows.split(all_lengths.tolist())
-    expected: list[tuple[float, int, list[float]]] = []
+    expected: list[tuple[float, int, list[float], list[float]]] = []
     for number, one in enumerate(chosen):
         for completion in range(int(sizes[:one].sum()), int(sizes[: one + 1].sum())):
-            expected.append((float(completion), number, by_completion[completion].tolist()))
-    found_rows = states.rows[:, 0].split(states.lengths.tolist())
-    found = zip(gold_rewards.tolist(), group.tolist(), found_rows, strict=True)
-    assert [(gold, number, rows.tolist()) for gold, number, rows in found] == expected
+            of_prompt = prompts[prompt[completion]].tolist()
+            own = by_completion[completion].tolist()
+            expected.append((float(completion), number, own, of_prompt))
+    found_rows = [each.tolist() for each in states.rows[:, 0].split(states.lengths.tolist())]
+    of_prompts = states.prompt_rows[:, 0].split(states.prompt_lengths.tolist())
+    answered = [of_prompts[each].tolist() for each in states.prompt]
+    found = zip(gold_rewards.tolist(), group.tolist(), found_rows, answered, strict=True)
+    assert list(found) == expected
+    assert len(of_prompts) == len(set(states.prompt.tolist())), "each prompt once, no other"
 
 
 def test_rows_stay_in_the_file(
@@ -152,11 +171,11 @@ def test_rows_stay_in_the_file(
     write_states(backbone, dictionary, token_damage, completions, tmp_path)
     rows = labelled_completions(completions, tmp_path).rows
     with (tmp_path / "rows.bin").open("r+b") as file:
-        assert file.seek(0, os.SEEK_END) == 16 * 48 * 2
+        assert file.seek(0, os.SEEK_END) == 16 * WIDTH * 2
         file.seek(0)
-        file.write(np.full(48, 0.25, dtype=np.float16).tobytes())
-    assert rows[0].tolist() == [0.25] * 48
-    assert rows[1].tolist() != [0.25] * 48
+        file.write(np.full(WIDTH, 0.25, dtype=np.float16).tobytes())
+    assert rows[0].tolist() == [0.25] * WIDTH
+    assert rows[1].tolist() != [0.25] * WIDTH
 
 
 def test_killed_work_goes_on_from_its_chunks(

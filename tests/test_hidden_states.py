@@ -154,7 +154,7 @@ def test_states_of_completions_are_those_of_whole_sequences(
     batch: int,
     prompts_together: int,
 ):
-    """The prompt ends behind the context's middle, or earlier where the completion needs room.
+    """The prompt ends just behind the context's middle, or earlier: completions need the room.
 
     They don't depend on the company, on its order, nor on how many are read together.
     """

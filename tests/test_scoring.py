@@ -234,7 +234,7 @@ def test_readout_of_another_language_model_is_refused(
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 
 
-@pytest.mark.parametrize("lacking", ["0.scale", "1.reward.2.bias"])
+@pytest.mark.parametrize("lacking", ["0.scale.mean", "1.reward.bias", "1.ceiling"])
 def test_incomplete_readout_is_refused(
     two_members: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, lacking: str
 ):

@@ -50,14 +50,17 @@ def test_members_differ_by_their_seeds_alone(
     train: TrainParams,
     tmp_path: Path,
 ):
-    """Each begins with weights of its own, and has the scale of all training rows."""
+    """Each begins with weights of its own, and has the scale and ceiling of all training rows."""
     trained = train_members(backbone, labeller, sampled, token_damage, train, 5, tmp_path)
     assert trained is not None
     first, second = trained.states
     completions = training_set(sampled["train"], labeller, train, 5)
-    rows = labelled_completions(completions, tmp_path / "train").rows.float()
+    labelled = labelled_completions(completions, tmp_path / "train")
     for state in trained.states:
-        torch.testing.assert_close(state["mean"], rows.mean(0), atol=1e-4, rtol=0)
+        for name, rows in (("scale", labelled.rows), ("prompt_scale", labelled.prompt_rows)):
+            expected = rows.float().mean(0)
+            torch.testing.assert_close(state[f"{name}.mean"], expected, atol=1e-4, rtol=0)
+        assert state["ceiling"] == completions["gold_reward"].max()
     initial = new_readout(token_damage, backbone.sizes, stream_seed(5, "member", 1))
     moved = {n: float((second[n] - t.detach()).abs().max()) for n, t in initial.named_parameters()}
     apart = {n: float((second[n] - first[n]).abs().max()) for n in moved}
