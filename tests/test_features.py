@@ -12,7 +12,6 @@ from conftest import labelled, states_of
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
-from torch import Tensor
 
 from goldrm import features
 from goldrm.backbone import Backbone

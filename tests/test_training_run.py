@@ -62,6 +62,7 @@ def test_members_differ_by_their_seeds_alone(
             torch.testing.assert_close(state[f"{name}.mean"], expected, atol=1e-4, rtol=0)
         assert state["ceiling"] == completions["gold_reward"].max()
     initial = new_readout(token_damage, backbone.sizes, stream_seed(5, "member", 1))
+    initial.fit_scale(labelled)
     moved = {n: float((second[n] - t.detach()).abs().max()) for n, t in initial.named_parameters()}
     apart = {n: float((second[n] - first[n]).abs().max()) for n in moved}
     assert max(moved.values()) < 0.1 < max(apart.values())
