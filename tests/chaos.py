@@ -26,7 +26,10 @@ from small_pipeline import SmallPipeline
 
 from goldrm.checkpoint import ResumePoint
 
-STAGES = (*("train_sft", "load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "evaluate"),)
+STAGES = (
+    *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline"),
+    "evaluate",
+)
 VICTIMS = ("stage", "dvc", "both", "ctrl-c")
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 300  # what takes longer hangs
@@ -38,10 +41,19 @@ ROOT: dict[str, dict[str, Any]] = {
     "pairs": {"num_pairs": 700},
     "train": {"epochs": 120, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 5},
 }
+PHASE = {
+    "batch_size": 16,
+    "learning_rate": 8.0e-4,
+    "warmup_steps": 10,
+    "offset_draws": 2,
+    "counted_weight": 2.0,
+    "dropout": True,
+    "bfloat16": True,
+}
 UPSTREAM: dict[str, dict[str, Any]] = {
     "runtime": {"threads": 1},
     "model": {"d": 16, "num_heads": 2, "num_layers": 2},
-    "train": {"steps": 150, "warmup_steps": 10, "checkpoint_steps": 10},
+    "train": {"phases": [{**PHASE, "steps": 100}, {**PHASE, "steps": 50}], "checkpoint_steps": 10},
 }
 
 
