@@ -104,9 +104,15 @@ def test_states_of_any_layers_of_all_positions_or_the_last(
         close(found, expected[:, end - 1 : end])
 
 
-def test_blocks_after_the_deepest_layer_are_not_computed(backbone: Backbone):
-    backbone.transformer_blocks[1].register_forward_hook(lambda *_: pytest.fail("computed"))
+def test_no_more_is_computed_than_asked_for(backbone: Backbone):
+    """Neither blocks after the deepest layer nor, in that one, positions before the last."""
+    first, second = backbone.transformer_blocks
+    positions: list[int] = []
+    first.register_forward_hook(lambda _, args, output: positions.append(output.shape[1]))
+    second.register_forward_hook(lambda *_: pytest.fail("computed"))
     backbone.hidden_states(some_ids(2, 5), layers=[0, 1])
+    backbone.hidden_states(some_ids(2, 5), last_only=True, layers=[0, 1])
+    assert positions == [5, 1]
 
 
 @torch.no_grad()
