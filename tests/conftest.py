@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from notebook_reference import NotebookLM
 from torch import Tensor
 
@@ -20,6 +21,10 @@ ROOT = Path(__file__).parent.parent
 
 # Two threads are params.yaml's; small matrices are faster, and tests repeatable, on one.
 torch.set_num_threads(1)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_speed")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from notebook_reference import gold_rewards
 from pandas.testing import assert_frame_equal
@@ -124,7 +124,7 @@ two_texts = st.lists(st.sampled_from(["1", "1 1", "2", "30", "4 5"]), min_size=2
 
 
 @given(st.lists(two_texts, min_size=1, max_size=12), st.integers(1, 12))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=20)
 def test_num_pairs_is_exact_for_two_completions_a_prompt(
     labeller: Labeller, train: TrainParams, texts: list[list[str]], num_pairs: int
 ):
