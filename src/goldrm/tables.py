@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 from pyarrow import ArrowException
-from pyarrow.parquet import ParquetWriter
+from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from goldrm.checkpoint import write_whole
 from goldrm.errors import GoldrmError
@@ -74,8 +74,10 @@ def read_parquet(path: Path) -> pd.DataFrame:
         GoldrmError: when it is missing or damaged.
     """
     try:
-        # In this thread alone: others would go on, past a memory limit, after an error in one.
-        table = pd.read_parquet(path, use_threads=False, pre_buffer=False)
+        # Not by pandas, whose reader works in threads: they go on, past a memory limit, after an
+        # error in one.
+        with ParquetFile(path) as file:
+            table: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
         digest = table.attrs.pop(DIGEST_KEY, None)
         if digest is not None and digest != _digest(table):
             raise ValueError("its rows aren't those that were written")
