@@ -84,7 +84,7 @@ def test_another_copy_gives_the_same_bytes(
         ("evaluate", {"examples": 2}, ["evaluate"]),
         ("train", {"learning_rate": 1e-3}, ["train_rm", "evaluate"]),
         ("baseline", {"train": {"learning_rate": 1e-3}}, ["train_baseline", "evaluate"]),
-        ("pairs", {"num_pairs": 280}, STAGES[2:]),
+        ("pairs", {"num_pairs": 200}, STAGES[2:]),
     ],
 )
 def test_a_parameter_runs_only_what_depends_on_it(
@@ -120,7 +120,7 @@ def test_dvc_shows_params_metrics_and_plots(pipeline: SmallPipeline) -> None:
     names = ("sft", "pairs", "train", "baseline", "eval")
     assert set(files) == {f"metrics/{name}.json" for name in names}
     assert all(len(file["data"]) <= 8 for file in files.values())
-    pipeline.set_params({"train": {"learning_rate": 2e-3}})
+    pipeline.set_params({"train": {"learning_rate": 3e-3}})
     assert "train.learning_rate" in pipeline.run("dvc", "params", "diff").stdout
     pipeline.repro()
     assert "train_loss" in pipeline.run("dvc", "metrics", "diff").stdout

@@ -5,6 +5,7 @@ only compute. What a chunk holds depends on its number alone, so the number of p
 nothing but the speed. It must not know what the chunks are.
 """
 
+import atexit
 import logging
 import sys
 import uuid
@@ -34,6 +35,7 @@ def launch(processes: int) -> None:
     """
     if dist.is_torchelastic_launched():
         dist.init_process_group("gloo")  # what is exchanged are results, in main memory
+        atexit.register(dist.destroy_process_group)  # else its threads may abort the process
     elif processes > 1:
         # What went wrong has been said by the process that it happened to.
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
