@@ -105,7 +105,7 @@ class Watch:
 
     folder: Path
     made: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    progress: dict[Path, int] = field(default_factory=dict)
+    progress: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def look(self) -> None:
         """Note chunks and resume points as they are now; they may go at any moment."""
@@ -113,7 +113,7 @@ class Watch:
             with suppress(FileNotFoundError):
                 status = path.stat()
                 made = (status.st_ino, status.st_mtime_ns)
-                if path.name != "training.pt":
+                if not path.stem.startswith("training"):
                     assert self.made.setdefault(path, made) == made, f"{path} was made again"
                 elif self.made.get(path) != made:
                     self._went_on(path)
@@ -122,14 +122,15 @@ class Watch:
     def _files(self, work: str) -> list[Path]:
         with suppress(FileNotFoundError):
             files = (self.folder / work).glob("*/*/**/*.*")
-            return [p for p in files if p.suffix != ".part" and p.stem != "fetched" and p.is_file()]
+            files = [p for p in files if p.suffix not in (".part", ".bin")]  # .bin: chunks joined
+            return [p for p in files if p.stem != "fetched" and p.is_file()]
         return []
 
     def _went_on(self, path: Path) -> None:
         state = ResumePoint(path).load()
         if state is not None:
-            done = state["step"] if "step" in state else len(state["curve"])
-            assert done >= self.progress.get(path, 0), f"{path} went back to {done}"
+            done = (state.get("phase", 0), state["schedule"]["last_epoch"])
+            assert done >= self.progress.get(path, done), f"{path} went back to {done}"
             self.progress[path] = done
 
 
@@ -188,7 +189,7 @@ class Running:
 
 def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
     """Run a pipeline to its end; seconds that each stage's process was there."""
-    seconds: Counter[str] = Counter()
+    seconds = dict.fromkeys(STAGES, 0.0)
     for first in STAGES[:2]:
         running = Running(pipeline, first, Watch(pipeline.folder))
         before = time.monotonic()
@@ -259,7 +260,10 @@ class Chaos:
         assert "up to date" in pipeline.run("dvc", "status").stdout
 
     def _kill(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
-        victims = ("stage", "ctrl-c") if stage == "train_sft" else VICTIMS
+        upstream = stage == "train_sft"
+        if upstream and (pipeline.folder / "upstream/sft_lm.safetensors").exists():
+            return  # nothing but DVC would know that it is done
+        victims = ("stage", "ctrl-c") if upstream else VICTIMS
         victim, share = self._random.choice(victims), self._random.uniform(0, 1.1)
         running = Running(pipeline, stage, watch)
         found = running.wait_for(stage)

@@ -100,6 +100,7 @@ def test_params_are_frozen(params: Params):
         ("task.terms", "[5, 14]"),
         ("task.holdout", "{template: 1, difference: [], terms: []}"),
         ("task.holdout", "{template: ['1'], difference: [], terms: []}"),
+        ("task.holdout", "{template: [4], difference: [], terms: []}"),
         ("reward_model.layers", "6"),
         ("reward_model.layers", "[0, 3.5]"),
         ("sampling.dropout", "1"),
@@ -251,6 +252,8 @@ def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, mi
             "  holdout: {templates: []",
             "task.holdout.templates .*mean template",
         ),
+        ("difference: [], terms: []}", "difference: [10], terms: []}", "holdout.difference .* 10"),
+        ("difference: [], terms: []}", "difference: [], terms: [4]}", "holdout.terms names 4"),
     ],
 )
 def test_nested_parameter_is_named_with_its_sections(

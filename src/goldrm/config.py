@@ -81,7 +81,7 @@ class SharedRuntimeParams(RuntimeParams):
 class HoldoutParams(Section):
     """Kinds of prompt that the reward model isn't trained on, to see how far it generalises."""
 
-    template: list[int]
+    template: list[Literal[1, 2, 3]]
     difference: list[int]
     terms: list[int]
 
@@ -104,6 +104,12 @@ class TaskParams(Section):
             raise ValueError("difference.min must be at least 1")
         if self.terms.min < 1:
             raise ValueError("terms.min must be at least 1")
+        for name, asked in (("difference", self.difference), ("terms", self.terms)):
+            never = [n for n in getattr(self.holdout, name) if not asked.min <= n <= asked.max]
+            if never:
+                raise ValueError(
+                    f"holdout.{name} names {never[0]}, outside {name} ({asked.min}..{asked.max})"
+                )
         return self
 
 

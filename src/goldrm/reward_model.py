@@ -20,7 +20,7 @@ from goldrm.random_streams import random_stream
 
 PROMPT_QUERIES, QUERY_SIZE = 8, 32  # what is looked for in a prompt, and the width of an answer
 SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
-SCALE_ROWS = 65_536  # rows whose mean and deviation are computed together
+SCALE_ROWS = 8_192  # rows whose mean and deviation are computed together
 
 
 class LastTokenReadout(nn.Module):
