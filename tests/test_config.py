@@ -252,8 +252,16 @@ def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, mi
             "  holdout: {templates: []",
             "task.holdout.templates .*mean template",
         ),
-        ("difference: [], terms: []}", "difference: [10], terms: []}", "holdout.difference .* 10"),
-        ("difference: [], terms: []}", "difference: [], terms: [4]}", "holdout.terms names 4"),
+        (
+            "  holdout: {template: [], difference: []",
+            "  holdout: {template: [], difference: [7, 10]",
+            r"holdout\.difference names 10, outside difference \(1\.\.9\)",
+        ),
+        (
+            "  holdout: {template: [], difference: [], terms: []",
+            "  holdout: {template: [], difference: [], terms: [4]",
+            r"holdout\.terms names 4, outside terms \(5\.\.14\)",
+        ),
     ],
 )
 def test_nested_parameter_is_named_with_its_sections(
