@@ -54,7 +54,8 @@ def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert stages_run(pipeline.repro().stdout) == []
     assert "up to date" in pipeline.run("dvc", "status").stdout
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
-    assert not list((pipeline.folder / ".work").glob("*/*")), "finished stages leave nothing behind"
+    (left,) = (pipeline.folder / ".work").glob("*/*")
+    assert left.parent.name == "evaluate", "finished work goes when a later stage starts"
 
 
 def written(folder: Path) -> dict[str, bytes]:

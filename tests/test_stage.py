@@ -112,6 +112,10 @@ def work_folders() -> list[Path]:
     return sorted(Path(".work/double").iterdir()) if Path(".work/double").exists() else []
 
 
+def unfinished() -> list[Path]:
+    return [folder for folder in work_folders() if not (folder / "done").exists()]
+
+
 def test_stage_does_its_work():
     run_stage(load, double)
     assert Path("out.txt").read_text() == "42"
@@ -230,14 +234,14 @@ def test_edit_during_the_run_is_refused(change: Callable[[], object], named: str
 )
 def test_edit_of_what_it_does_not_read_is_fine(change: Callable[[], object]):
     run(lambda _: change() and None)
-    assert work_folders() == []
+    assert unfinished() == []
 
 
-def test_work_folder_goes_with_success():
+def test_work_folder_is_marked_as_finished():
     seen: list[Path] = []
     run(seen.append)
-    assert seen[0].parent == Path(".work/double")
-    assert work_folders() == []
+    assert work_folders() == seen
+    assert (seen[0] / "done").exists()
 
 
 def test_work_folder_stays_after_a_failure():
@@ -259,7 +263,7 @@ def test_finished_work_stays_until_a_later_stage_starts():
     (visits,) = Path(".work/other").glob("*/visits")
     assert visits.read_text() == "xx"
     run_stage(load, double)
-    assert not list(Path(".work").glob("*/*"))
+    assert list(Path(".work").glob("*/*")) == work_folders()
 
 
 def test_unfinished_work_of_others_stays():
@@ -277,7 +281,7 @@ def test_next_run_goes_on_in_the_same_folder():
     visits: list[str] = []
     run(lambda work: visits.append((work / "visits").read_text()))
     assert visits == ["xxx"]
-    assert work_folders() == []
+    assert unfinished() == []
 
 
 @pytest.mark.parametrize(

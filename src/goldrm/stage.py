@@ -78,10 +78,7 @@ def _run(
                 "neither state. Run `dvc repro` again."
             )
         environment.record(name)
-        if name == _stages()[-1]:
-            shutil.rmtree(folder)
-        else:
-            (folder / DONE).touch()
+        (folder / DONE).touch()
 
 
 def _alone(name: str) -> AbstractContextManager[Any]:
@@ -98,7 +95,8 @@ def _folder(name: str, inputs: dict[str, str]) -> Path:
     """The stage's folder, after dropping what nobody will go on with.
 
     A finished stage's folder stays until a later stage starts: only then is it sure that DVC has
-    recorded the outputs. Killed in between, DVC deletes them and runs the stage again.
+    recorded the outputs. Killed in between, DVC deletes them and runs the stage again. The last
+    stage's stays until its inputs change.
     """
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     folder = WORK / name / fingerprint
