@@ -125,7 +125,7 @@ def _dtypes() -> list[str]:
 
 def hidden_states(bench: Bench) -> Iterator[Row]:
     """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
-    sizes = bench.backbone.sizes
+    sizes, readout = bench.backbone.sizes, bench.params.reward_model
     chunk = sample_chunk(0, bench.backbone, bench.labeller, bench.params.sampling, seed=0)
     prompts = [bench.tokens.encode(bench.labeller.space[i].text) for i in chunk["prompt_id"]]
     completions = [bench.tokens.encode(text) for text in chunk["completion"]]
@@ -141,8 +141,12 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
         return len(last_hidden_states(bench.backbone, sequences))
 
     def every_token() -> int:
-        layers = bench.params.reward_model.layers
-        return len(completion_hidden_states(bench.backbone, prompts, completions, layers))
+        layers, prompt_layers = readout.layers, readout.prompt_layers
+        return len(
+            completion_hidden_states(
+                bench.backbone, prompts, completions, layers, prompt_layers
+            ).completions
+        )
 
     needed = limits.mean_flops([limits.hidden_state_flops(sizes, len(s)) for s in sequences])
     gemm = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d)
@@ -173,7 +177,13 @@ def training(bench: Bench) -> Iterator[Row]:
     started = Training(LastTokenReadout(sizes.d), train, steps=1)
     ends = torch.arange(1, 2 * PAIRS + 1)
     completions = LabelledCompletions(
-        torch.randn(2 * PAIRS, sizes.d), ends, torch.rand(2 * PAIRS), ends[1::2]
+        rows=torch.randn(2 * PAIRS, sizes.d),
+        ends=ends,
+        prompt_rows=torch.empty(0, 0),
+        prompt_ends=ends[:0],
+        prompt=torch.zeros_like(ends),
+        gold_rewards=torch.rand(2 * PAIRS),
+        groups=ends[1::2],
     )
 
     def ours() -> int:

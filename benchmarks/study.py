@@ -1,7 +1,9 @@
 """Draws the learning curve: accuracy on unseen pairs against the number of training pairs.
 
 `last_token` by the baseline's recipe; `token_damage` by train's, on sampled completions only and
-with their edits. Needs what `dvc repro` made. Writes metrics/study.csv and metrics/study.png.
+with their edits, but without further prompts. A readout is trained for as many steps on few pairs
+as on many; the best step by validation loss counts. Needs what `dvc repro` made. Writes
+metrics/study.csv and metrics/study.png.
 """
 
 from collections.abc import Iterator
@@ -28,21 +30,22 @@ from goldrm.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, SFT
 from goldrm.preferences import Labeller
 from goldrm.reward_model import empty_readout
 from goldrm.scoring import RewardModel
+from goldrm.series import Split
 from goldrm.tables import read_parquet, write_csv
 from goldrm.training_run import train_members
 
 WORK = Path(".work/study")
-STEPS = 1000  # of each training at least, so that few pairs are trained on as long as many
-SIZES = (500, 1000, 2000)
+SIZES = (500, 1000, 2000, 4000, None)  # training pairs; None: all
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What is trained: a readout, by a recipe."""
+    """What is trained: a readout, by a recipe, for so many steps."""
 
     name: str
     reward_model: RewardModelParams
     train: TrainParams
+    steps: int
 
 
 def contenders(params: Params) -> list[Contender]:
@@ -52,9 +55,9 @@ def contenders(params: Params) -> list[Contender]:
     one = params.reward_model.model_copy(update={"members": 1})
     recipes = {"token_damage, no edits": plain, "token_damage": edits}
     return [
-        Contender("last_token", params.baseline.reward_model, params.baseline.train),
+        Contender("last_token", params.baseline.reward_model, params.baseline.train, steps=5005),
         *(
-            Contender(name, one, params.train.model_copy(update={"edits": each}))
+            Contender(name, one, params.train.model_copy(update={"edits": each}), steps=1500)
             for name, each in recipes.items()
         ),
     ]
@@ -66,12 +69,14 @@ def accuracies(params: Params, contender: Contender, seeds: int) -> Iterator[dic
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     labeller = Labeller(tokens, params.task, params.gold_reward)
     backbone = backbone_files.load_backbone(SFT, tokens, device)
-    splits = ("train", "validation")
-    sampled = {split: read_parquet(COMPLETIONS / f"{split}.parquet") for split in splits}
+    sampled: dict[Split, pd.DataFrame] = {
+        "train": read_parquet(COMPLETIONS / "train.parquet"),
+        "validation": read_parquet(COMPLETIONS / "validation.parquet"),
+    }
     pairs = read_parquet(PAIRS / "test.parquet")
-    for size in (*SIZES, None):
-        epochs = -(-STEPS * contender.train.batch_size // (size or len(sampled["train"])))
-        epochs = max(epochs, contender.train.epochs) if size is None else epochs
+    available = len(read_parquet(PAIRS / "train.parquet"))
+    for size in SIZES:
+        epochs = -(-contender.steps * contender.train.batch_size // (size or available))
         recipe = contender.train.model_copy(update={"num_pairs": size, "epochs": epochs})
         for seed in range(seeds):
             work = WORK / f"{contender.name}-{size}-{seed}"
@@ -84,7 +89,7 @@ def accuracies(params: Params, contender: Contender, seeds: int) -> Iterator[dic
             model = RewardModel(backbone, [readout], contender.reward_model, tokens)
             yield {
                 "readout": contender.name,
-                "pairs": size or len(read_parquet(PAIRS / "train.parquet")),
+                "pairs": size or available,
                 "seed": seed,
                 **_accuracy(model, pairs, params.evaluate, seed),
             }
