@@ -1,6 +1,6 @@
 """Kills the pipeline at random moments and checks that nothing is lost: `make chaos`.
 
-A stand-alone program, of which `test_chaos.py` runs a short version. A seed decides which stage is
+A stand-alone program. A seed decides which stage is
 killed, how far into it, and whether the stage, dvc or both are.
 """
 
