@@ -1,7 +1,7 @@
 """Kills the pipeline at random moments and checks that nothing is lost: `make chaos`.
 
-A stand-alone program. A seed decides which stage is
-killed, how far into it, and whether the stage, dvc or both are.
+A stand-alone program. A seed decides which stage is killed, how far into it, and whether the stage,
+dvc or both are.
 """
 
 import argparse
