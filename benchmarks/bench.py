@@ -1,11 +1,12 @@
 """Measures our speed beside the notebook's way and the machine's limit.
 
-Same weights, same machine, one process, one after the other. The notebook's way is
-tests/notebook_reference.py, in training mode as the notebook runs it. Prints a table and writes it
-to benchmarks/results.md; `--quick` only prints.
+Same weights, same machine, one after the other, each with all of params.yaml's threads: sampling
+and hidden states in `runtime.processes` processes of `runtime.threads`, as the stages run, all else
+in one process of as many threads. The notebook's way is tests/notebook_reference.py, in training
+mode as the notebook runs it. Prints a table and writes it to benchmarks/results.md; `--quick` only
+prints.
 """
 
-import copy
 import itertools
 import platform
 import statistics
@@ -13,34 +14,31 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import limits
 import torch
 import typer
+from common import Frozen, side_by_side
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import notebook_reference as notebook
 
-from goldrm import backbone_files, dictionary
-from goldrm.backbone import Backbone
-from goldrm.checkpoint import read_tensors
-from goldrm.config import Params, load_params
-from goldrm.device import set_up
-from goldrm.dictionary import Dictionary
-from goldrm.features import LabelledCompletions
+from goldrm.config import SamplingParams
+from goldrm.features import LabelledCompletions, read_completions
 from goldrm.generation import sample_chunk
-from goldrm.hidden_states import completion_hidden_states, last_hidden_states
-from goldrm.preferences import Labeller
+from goldrm.hidden_states import last_hidden_states
 from goldrm.reward_model import LastTokenReadout
 from goldrm.training import Training, train_epoch
 
 RESULTS = Path("benchmarks/results.md")
 NOTES = Path("benchmarks/notes.md")
 PAIRS = 500  # the notebook's
+TASKS = 3  # chunks that each process makes in a repetition
 HEADS = ["work", "unit", "notebook", "goldrm", "ratio", "limit", "of the limit"]
 
 
@@ -66,11 +64,9 @@ class Row:
 class Bench:
     """What the works have in common."""
 
-    params: Params
-    tokens: Dictionary
-    backbone: Backbone
+    frozen: Frozen
     lm: notebook.NotebookLM
-    labeller: Labeller
+    processes: ProcessPoolExecutor
     repetitions: int
 
     def rate(self, work: Callable[[], int], repetitions: int | None = None) -> float:
@@ -83,12 +79,24 @@ class Bench:
             rates.append(units / (time.perf_counter() - started))
         return statistics.median(rates)
 
+    def shared_rate(self, work: Callable[[Any], int], task: Any) -> float:
+        """The same of all processes together, each of which does the task several times."""
+        tasks = [task] * (TASKS * self.frozen.params.runtime.processes)
+        return self.rate(lambda: sum(self.processes.map(work, tasks)))
+
+
+def sample(how: SamplingParams) -> int:
+    """Sample a chunk; completions made."""
+    frozen = Frozen.load()
+    return len(sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0))
+
 
 def sampling(bench: Bench) -> Iterator[Row]:
     """Completions of the default chunk against one at a time, dropout on."""
-    params, sizes = bench.params.sampling, bench.backbone.sizes
-    space = bench.labeller.space
-    prompts = [torch.tensor(bench.tokens.encode(space[i].text)) for i in range(0, 27_000, 3_000)]
+    frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
+    params, space = frozen.params.sampling, frozen.labeller.space
+    encode = frozen.labeller.dictionary.encode
+    prompts = [torch.tensor(encode(space[i].text)) for i in range(0, 27_000, 3_000)]
 
     def theirs() -> int:
         for prompt in prompts:
@@ -97,9 +105,8 @@ def sampling(bench: Bench) -> Iterator[Row]:
 
     notebooks = bench.rate(theirs)
     for dtype, dropout in itertools.product(_dtypes(), (True, False)):
-        mine = params.model_copy(update={"dropout": dropout, "dtype": dtype})
-        backbone = copy.deepcopy(bench.backbone).to(getattr(torch, dtype))
-        chunk = sample_chunk(0, backbone, bench.labeller, mine, seed=0)
+        how = params.model_copy(update={"dropout": dropout, "dtype": dtype})
+        chunk = sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0)
         needed = limits.mean_flops(
             [
                 limits.completion_flops(
@@ -110,11 +117,10 @@ def sampling(bench: Bench) -> Iterator[Row]:
         )
         rows = params.chunk_size * params.completions_per_prompt
         limit = limits.gemm_rate(getattr(torch, dtype), rows, sizes.d, 4 * sizes.d) / needed
-        ours = bench.rate(
-            lambda lm=backbone, mine=mine: len(sample_chunk(0, lm, bench.labeller, mine, seed=0))
-        )
         name = f"sampling, {dtype}, dropout {'on' if dropout else 'off'}"
+        ours = bench.shared_rate(sample, how)
         yield Row(name, "completions/s", notebooks if dropout else None, ours, limit)
+    frozen.backbone.float()
 
 
 def _dtypes() -> list[str]:
@@ -123,13 +129,27 @@ def _dtypes() -> list[str]:
     return ["float32", "bfloat16"] if has_bfloat16 else ["float32"]
 
 
+def read_last(sequences: list[list[int]]) -> int:
+    """The last token's hidden state of sequences; how many."""
+    return len(last_hidden_states(Frozen.load().backbone.float(), sequences))
+
+
+def read_every(texts: tuple[list[str], list[str]]) -> int:
+    """What the default readout reads of prompts and their completions; how many."""
+    frozen = Frozen.load()
+    readout = frozen.params.reward_model
+    states = read_completions(frozen.backbone.float(), frozen.labeller.dictionary, readout, *texts)
+    return len(states.lengths)
+
+
 def hidden_states(bench: Bench) -> Iterator[Row]:
     """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
-    sizes, readout = bench.backbone.sizes, bench.params.reward_model
-    chunk = sample_chunk(0, bench.backbone, bench.labeller, bench.params.sampling, seed=0)
-    prompts = [bench.tokens.encode(bench.labeller.space[i].text) for i in chunk["prompt_id"]]
-    completions = [bench.tokens.encode(text) for text in chunk["completion"]]
-    sequences = [first + second for first, second in zip(prompts, completions, strict=True)]
+    frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
+    chunk = sample_chunk(0, frozen.backbone, frozen.labeller, frozen.params.sampling, seed=0)
+    prompts = [frozen.labeller.space[i].text for i in chunk["prompt_id"]]
+    completions = chunk["completion"].tolist()
+    encode = frozen.labeller.dictionary.encode
+    sequences = [encode(" ".join(both)) for both in zip(prompts, completions, strict=True)]
     windows = notebook.NotebookRM(bench.lm).right_align([torch.tensor(s) for s in sequences[:200]])
 
     @torch.no_grad()
@@ -137,33 +157,20 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
         bench.lm.train().hidden_states(windows)
         return len(windows)
 
-    def ours() -> int:
-        return len(last_hidden_states(bench.backbone, sequences))
-
-    def every_token() -> int:
-        layers, prompt_layers = readout.layers, readout.prompt_layers
-        return len(
-            completion_hidden_states(
-                bench.backbone, prompts, completions, layers, prompt_layers
-            ).completions
-        )
-
     needed = limits.mean_flops([limits.hidden_state_flops(sizes, len(s)) for s in sequences])
-    gemm = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d)
-    yield Row(
-        "hidden states, last token",
-        "sequences/s",
-        bench.rate(theirs),
-        bench.rate(ours),
-        gemm / needed,
-    )
-    yield Row("hidden states, every token", "completions/s", None, bench.rate(every_token), None)
+    limit = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d) / needed
+    last = bench.shared_rate(read_last, sequences)
+    yield Row("hidden states, last token", "sequences/s", bench.rate(theirs), last, limit)
+    every = bench.shared_rate(read_every, (prompts, completions))
+    yield Row("hidden states, every token", "completions/s", None, every, None)
 
 
 def training(bench: Bench) -> Iterator[Row]:
     """A step of 100 pairs, the notebook's recipe."""
-    sizes, train = bench.backbone.sizes, bench.params.baseline.train
-    sequence = torch.tensor(bench.tokens.encode(bench.labeller.space[0].text + " 0 1 2 3 4 5 6 7"))
+    frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
+    train = frozen.params.baseline.train
+    encode = frozen.labeller.dictionary.encode
+    sequence = torch.tensor(encode(frozen.labeller.space[0].text + " 0 1 2 3 4 5 6 7"))
     entries = [[sequence, torch.tensor(7.0)]] * train.batch_size
     rm = notebook.NotebookRM(bench.lm)
     notebook.freeze_backbone(rm)
@@ -191,19 +198,18 @@ def training(bench: Bench) -> Iterator[Row]:
         return PAIRS // train.batch_size
 
     rows = 2 * train.batch_size
-    gemm = limits.gemm_rate(torch.float32, rows, sizes.d, sizes.d)
-    limit = gemm / limits.head_step_flops(sizes.d, rows)
-    yield Row(
-        "training step, 100 pairs",
-        "steps/s",
-        bench.rate(theirs),
-        bench.rate(ours, 5 * bench.repetitions),
-        limit,
+    limit = limits.gemm_rate(torch.float32, rows, sizes.d, sizes.d) / limits.head_step_flops(
+        sizes.d, rows
     )
+    ours_rate = bench.rate(ours, 5 * bench.repetitions)
+    yield Row("training step, 100 pairs", "steps/s", bench.rate(theirs), ours_rate, limit)
 
 
 def nothing_to_do(bench: Bench) -> Iterator[Row]:
-    """A `dvc repro` of a pipeline that is up to date."""
+    """A `dvc repro` of a pipeline that is up to date; left out where it isn't."""
+    if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
+        typer.echo("left out: dvc repro with nothing to do. Run `make repro` first.", err=True)
+        return
 
     def ours() -> int:
         subprocess.run(["dvc", "repro", "--quiet"], check=True)
@@ -216,18 +222,15 @@ def main(
     quick: Annotated[bool, typer.Option(help="Fewer repetitions; nothing is written.")] = False,
 ) -> None:
     """Measure and print."""
-    params = load_params()
-    set_up(params.runtime)
-    tokens = dictionary.load(Path("data/source/dictionary.json"), params.task.max_value)
-    state, declared = read_tensors(Path("upstream/sft_lm.safetensors"))
-    sizes = backbone_files.sizes_from(declared, "upstream/sft_lm.safetensors")
-    backbone = backbone_files.build_backbone(sizes, state, tokens, "upstream/sft_lm.safetensors")
-    lm = notebook.NotebookLM(**asdict(sizes))
-    lm.load_state_dict(backbone.state_dict())
-    labeller = Labeller(tokens, params.task, params.gold_reward)
-    bench = Bench(params, tokens, backbone, lm, labeller, repetitions=1 if quick else 5)
-    works = (sampling, hidden_states, training, nothing_to_do)
-    report([row for work in works for row in work(bench)], write=not quick)
+    frozen = Frozen.load()
+    runtime = frozen.params.runtime
+    torch.set_num_threads(runtime.processes * runtime.threads)
+    lm = notebook.NotebookLM(**asdict(frozen.backbone.sizes))
+    lm.load_state_dict(frozen.backbone.state_dict())
+    with side_by_side() as processes:
+        bench = Bench(frozen, lm, processes, repetitions=1 if quick else 5)
+        works = (sampling, hidden_states, training, nothing_to_do)
+        report([row for work in works for row in work(bench)], write=not quick)
 
 
 def report(rows: list[Row], write: bool) -> None:

@@ -1,22 +1,27 @@
 """Draws the learning curve: accuracy on unseen pairs against the number of training pairs.
 
 `last_token` by the baseline's recipe; `token_damage` by train's, on sampled completions only and
-with their edits, but without further prompts. A readout is trained for as many steps on few pairs
-as on many; the best step by validation loss counts. Needs what `dvc repro` made. Writes
+with their edits, but without further prompts and as a single member; and with edits of kinds only
+that the probes haven't, to see whether probes are won by having been trained on. A readout is
+trained for as many steps on few pairs as on many; the best step by validation loss counts. Samples
+pairs of its own, twice the default. Trainings run side by side, `runtime.processes` of them. Writes
 metrics/study.csv and metrics/study.png.
 """
 
-from collections.abc import Iterator
+import shutil
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
+from common import Frozen, side_by_side
+from tqdm import tqdm
 
-from goldrm import backbone_files, dictionary, metrics, plots
+from goldrm import metrics, plots
+from goldrm.checkpoint import write_whole
 from goldrm.config import (
     EditsParams,
     EvaluateParams,
@@ -25,17 +30,22 @@ from goldrm.config import (
     TrainParams,
     load_params,
 )
-from goldrm.device import set_up
-from goldrm.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, SFT
-from goldrm.preferences import Labeller
+from goldrm.generation import sample_chunk
+from goldrm.judgement import drawn_test_prompts
+from goldrm.paths import METRICS
+from goldrm.preferences import Preferences
+from goldrm.probing import probe_table
 from goldrm.reward_model import empty_readout
 from goldrm.scoring import RewardModel
-from goldrm.series import Split
+from goldrm.series import SPLITS, Split
 from goldrm.tables import read_parquet, write_csv
 from goldrm.training_run import train_members
 
 WORK = Path(".work/study")
-SIZES = (500, 1000, 2000, 4000, None)  # training pairs; None: all
+SIZES = (500, 1500, 5000, None)  # training pairs; None: all
+NUM_PAIRS = 16_000  # sampled, over all splits
+UNLIKE_PROBES = ["wrong_step", "slip"]  # kinds of edit that aren't probed
+PROBED_PROMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -46,53 +56,92 @@ class Contender:
     reward_model: RewardModelParams
     train: TrainParams
     steps: int
+    sizes: tuple[int | None, ...] = SIZES
 
 
 def contenders(params: Params) -> list[Contender]:
     """The notebook's readout, and the default one without and with edited completions."""
     plain = EditsParams(of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
     edits = params.train.edits.model_copy(update={"more_prompts": 0})
+    unlike = edits.model_copy(update={"kinds": UNLIKE_PROBES})
+    notebook = params.baseline.train.model_copy(update={"completions_per_prompt": None})
     one = params.reward_model.model_copy(update={"members": 1})
-    recipes = {"token_damage, no edits": plain, "token_damage": edits}
+    recipes = {
+        "token_damage, no edits": (plain, SIZES),
+        "token_damage": (edits, SIZES),
+        "token_damage, edits unlike the probes": (unlike, (None,)),
+    }
     return [
-        Contender("last_token", params.baseline.reward_model, params.baseline.train, steps=5005),
+        Contender("last_token", params.baseline.reward_model, notebook, steps=5005),
         *(
-            Contender(name, one, params.train.model_copy(update={"edits": each}), steps=1500)
-            for name, each in recipes.items()
+            Contender(name, one, params.train.model_copy(update={"edits": each}), 1500, sizes)
+            for name, (each, sizes) in recipes.items()
         ),
     ]
 
 
-def accuracies(params: Params, contender: Contender, seeds: int) -> Iterator[dict[str, Any]]:
-    """A row for each number of pairs and each seed: readout, pairs, seed, accuracy, low, high."""
-    device = set_up(params.runtime)
-    tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    labeller = Labeller(tokens, params.task, params.gold_reward)
-    backbone = backbone_files.load_backbone(SFT, tokens, device)
-    sampled: dict[Split, pd.DataFrame] = {
-        "train": read_parquet(COMPLETIONS / "train.parquet"),
-        "validation": read_parquet(COMPLETIONS / "validation.parquet"),
-    }
-    pairs = read_parquet(PAIRS / "test.parquet")
-    available = len(read_parquet(PAIRS / "train.parquet"))
-    for size in SIZES:
-        epochs = -(-contender.steps * contender.train.batch_size // (size or available))
-        recipe = contender.train.model_copy(update={"num_pairs": size, "epochs": epochs})
-        for seed in range(seeds):
-            work = WORK / f"{contender.name}-{size}-{seed}"
-            trained = train_members(
-                backbone, labeller, sampled, contender.reward_model, recipe, seed, work
-            )
-            assert trained is not None
-            readout = empty_readout(contender.reward_model, backbone.sizes)
-            readout.load_state_dict(dict(trained.states[0]))
-            model = RewardModel(backbone, [readout], contender.reward_model, tokens)
-            yield {
-                "readout": contender.name,
-                "pairs": size or available,
-                "seed": seed,
-                **_accuracy(model, pairs, params.evaluate, seed),
-            }
+def sampled_chunk(index: int) -> pd.DataFrame:
+    """A chunk of completions, as generate_pairs makes it."""
+    frozen = Frozen.load()
+    sampling, seed = frozen.params.sampling, frozen.params.seed
+    return sample_chunk(index, frozen.backbone, frozen.labeller, sampling, seed)
+
+
+def sample(processes: ProcessPoolExecutor) -> None:
+    """The pairs and completions that all trainings share, into WORK."""
+    collected = Preferences(Frozen.load().labeller, NUM_PAIRS)
+    chunks = processes.map(sampled_chunk, range(NUM_PAIRS // 20))  # a chunk makes 75 or so
+    collected.collect(tqdm(chunks, desc="study", unit="chunk"))
+    processes.shutdown(cancel_futures=True)
+    for split in SPLITS:
+        write_whole(WORK / f"pairs-{split}.parquet", collected.pairs[split].content())
+        write_whole(WORK / f"completions-{split}.parquet", collected.completions[split].content())
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of the study: who, on how many pairs (None: all), and its seed."""
+
+    contender: Contender
+    pairs: int | None
+    seed: int
+
+    def result(self) -> dict[str, Any]:
+        """Train and judge: readout, pairs, seed, accuracy, low, high, probes.
+
+        probes is the share of probes (see `probing`) of some test prompts that are rated below the
+        exact series.
+        """
+        frozen = Frozen.load()
+        sampled: dict[Split, pd.DataFrame] = {
+            split: read_parquet(WORK / f"completions-{split}.parquet")
+            for split in ("train", "validation")
+        }
+        readout, recipe = self.contender.reward_model, self.contender.train
+        pairs = self.pairs or len(read_parquet(WORK / "pairs-train.parquet"))
+        epochs = max(round(self.contender.steps * recipe.batch_size / pairs), 1)
+        work = WORK / f"{self.contender.name}-{pairs}-{self.seed}"
+        trained = train_members(
+            frozen.backbone,
+            frozen.labeller,
+            sampled,
+            readout,
+            recipe.model_copy(update={"num_pairs": self.pairs, "epochs": epochs}),
+            self.seed,
+            work,
+        )
+        assert trained is not None
+        shutil.rmtree(work)
+        member = empty_readout(readout, frozen.backbone.sizes)
+        member.load_state_dict(dict(trained.states[0]))
+        model = RewardModel(frozen.backbone, [member], readout, frozen.labeller.dictionary)
+        test = read_parquet(WORK / "pairs-test.parquet")
+        found = _accuracy(model, test, frozen.params.evaluate, self.seed)
+        probed = drawn_test_prompts(frozen.labeller, PROBED_PROMPTS, self.seed)
+        probes = probe_table(probed, frozen.labeller, model.score)
+        fell = metrics.pairs_right(probes["exact_reward"].to_numpy(), probes["reward"].to_numpy())
+        row = {"readout": self.contender.name, "pairs": pairs, "seed": self.seed}
+        return {**row, **found, "probes": float(fell.mean())}
 
 
 def _accuracy(
@@ -103,7 +152,7 @@ def _accuracy(
         np.array(model.score(prompts, pairs[side].tolist())) for side in ("chosen", "rejected")
     )
     right = metrics.pairs_right(chosen, rejected)
-    low, high = metrics.bootstrap_mean_interval(
+    low, high = metrics.bootstrap_share_interval(
         right,
         pairs["prompt_id"].to_numpy(),
         params.bootstrap_samples,
@@ -113,19 +162,25 @@ def _accuracy(
     return {"accuracy": float(right.mean()), "low": low, "high": high}
 
 
-def main(seeds: Annotated[int, typer.Option(help="Trainings at each size.")] = 3) -> None:
+def main(seeds: Annotated[int, typer.Option(help="Trainings at each size.")] = 2) -> None:
     """Train, judge, draw."""
-    params = load_params()
-    torch.set_num_threads(params.runtime.threads)
-    rows: list[dict[str, Any]] = []
-    for contender in contenders(params):
-        for row in accuracies(params, contender, seeds):
-            typer.echo(row, err=True)
-            rows.append(row)
+    shutil.rmtree(WORK, ignore_errors=True)  # of an interrupted study, of whatever parameters
+    trainings = [
+        Training(contender, pairs, seed)
+        for contender in contenders(load_params())
+        for pairs in contender.sizes
+        for seed in range(seeds)
+    ]
+    with side_by_side() as processes:
+        sample(processes)
+    with side_by_side() as processes:
+        results = processes.map(Training.result, trainings)
+        rows = list(tqdm(results, total=len(trainings), desc="study", unit="training"))
     table = pd.DataFrame(rows)
     write_csv(METRICS / "study.csv", table)
     plots.save(METRICS / "study.png", plots.study(table))
-    typer.echo(table.groupby(["readout", "pairs"], sort=False)["accuracy"].mean().to_string())
+    means = table.groupby(["readout", "pairs"], sort=False)[["accuracy", "probes"]].mean()
+    typer.echo(means.round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -29,9 +29,7 @@ def evaluate(params: Params, work: Path) -> None:
         params.seed,
         work / "best_of_n",
     )
-    many = list(best_of)
-    if not distributed.leads():
-        return
+    many = distributed.agreed(list(best_of))
     material = judgement.Material(
         pairs=read_parquet(PAIRS / "test.parquet"),
         completions=read_parquet(COMPLETIONS / "test.parquet"),
@@ -48,6 +46,8 @@ def evaluate(params: Params, work: Path) -> None:
         params.evaluate,
         params.seed,
     )
+    if not distributed.leads():
+        return
     for name, table in tables.items():
         write_csv(PLOTS / f"{name}.csv", table)
     tables["learning_curve"] = read_csv(PLOTS / "learning_curve.csv")

@@ -30,7 +30,7 @@ STAGES = (
     *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline"),
     "evaluate",
 )
-VICTIMS = ("stage", "dvc", "both", "ctrl-c")
+VICTIMS = ("stage", "process", "dvc", "both", "ctrl-c")  # process: one that shares the work
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 300  # what takes longer hangs
 
@@ -39,7 +39,7 @@ ROOT: dict[str, dict[str, Any]] = {
     "sft": {"source": "upstream/sft_lm.safetensors", "sha256": None, "evaluation_prompts": 40},
     "sampling": {"chunk_size": 8},
     "pairs": {"num_pairs": 700},
-    "train": {"epochs": 120, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 5},
+    "train": {"epochs": 60, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 5},
 }
 PHASE = {
     "batch_size": 16,
@@ -60,11 +60,12 @@ UPSTREAM: dict[str, dict[str, Any]] = {
 EDIT: dict[str, dict[str, Any]] = {"pairs": {"num_pairs": 650}, "train": {"learning_rate": 1e-3}}
 
 
-def new_pipeline(folder: Path) -> SmallPipeline:
+def new_pipeline(folder: Path, processes: int) -> SmallPipeline:
     """A fresh project, upstream's model not yet trained."""
     folder.mkdir()
     pipeline = SmallPipeline(folder)
     pipeline.set_params(ROOT)
+    pipeline.set_params({"runtime": {"processes": processes}})
     path = folder / "upstream/params.yaml"
     params = yaml.safe_load(path.read_text())
     for section, values in UPSTREAM.items():
@@ -177,7 +178,7 @@ class Running:
     def kill(self, victim: str, stage: psutil.Process) -> None:
         """End one or both, without a chance to tidy up but for Ctrl-C; wait for dvc's end."""
         with suppress(psutil.Error, ProcessLookupError):
-            if victim == "stage":
+            if victim in ("stage", "process"):
                 stage.kill()
             elif victim == "dvc":
                 self.process.kill()
@@ -208,10 +209,10 @@ def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
 class Chaos:
     """Uninterrupted runs, and interrupted ones to compare with them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        """Make the uninterrupted run."""
+    def __init__(self, folder: Path, seed: int, processes: int) -> None:
+        """Make the uninterrupted run; so many processes share a stage's work."""
         self._random = random.Random(seed)
-        self._template = new_pipeline(folder / "template")
+        self._template = new_pipeline(folder / "template", processes)
         self._pipelines = 0
         whole = self._new()
         self._durations = durations_of(whole)
@@ -271,7 +272,13 @@ class Chaos:
             running.pause()
         if running.process.poll() is None:
             self.kills[found[0], victim] += 1
-            running.kill(victim, found[1])
+            running.kill(victim, self._one_of(found[1]) if victim == "process" else found[1])
+
+    def _one_of(self, stage: psutil.Process) -> psutil.Process:
+        """One of the processes that share a stage's work; the stage where it works alone."""
+        with suppress(psutil.Error):
+            return self._random.choice(stage.children() or [stage])
+        return stage
 
 
 def main() -> None:
@@ -279,9 +286,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="kills in all, at least")
     parser.add_argument("--seed", type=int, default=0, help="decides what is killed, and when")
+    parser.add_argument("--processes", type=int, default=2, help="that share a stage's work")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        chaos = Chaos(Path(folder), options.seed)
+        chaos = Chaos(Path(folder), options.seed, options.processes)
         edits = (None, "generate_pairs", None, "train_rm")
         number = 0
         while chaos.kills.total() < options.kills:

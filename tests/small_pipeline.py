@@ -22,7 +22,7 @@ from goldrm.checkpoint import write_tensors
 from goldrm.random_streams import random_stream
 
 SMALL: dict[str, Any] = {
-    "runtime": {"threads": 1},
+    "runtime": {"processes": 1},
     "sft": {"source": "small_sft.safetensors", "sha256": None, "evaluation_prompts": 10},
     "sampling": {"chunk_size": 16, "completions_per_prompt": 3},
     "pairs": {"num_pairs": 300},

@@ -35,11 +35,25 @@ try:
         done.append((chunk, result))
 except GoldrmError as error:
     sys.exit(str(error))
-second = list(distributed.shared(range(2), square))
+second = list(distributed.shared(range(2), square, here=True))
+mine = "the leader's" if distributed.leads() else None
+assert distributed.agreed(mine) == "the leader's"
 if distributed.leads():
     print(done, second)
 else:
     assert not done and not second
+"""
+
+MACHINES = """\
+import os
+
+from goldrm import distributed
+
+distributed.launch(1)
+os.environ["LOCAL_WORLD_SIZE"] = "2"  # of the launcher's four
+made = list(distributed.shared(range(5), lambda _: distributed.dist.get_rank(), here=True))
+if distributed.leads():
+    print(made)
 """
 
 
@@ -76,3 +90,15 @@ def test_alone_it_leads_and_works_lazily():
     assert distributed.leads()
     assert next(results) == (5, 5)
     assert made == [5]
+    assert distributed.agreed("its own word") == "its own word"
+
+
+def test_work_on_the_leaders_machine_is_left_to_its_processes(tmp_path: Path):
+    """Two machines of two processes each, as the launcher would number them."""
+    (tmp_path / "program.py").write_text(MACHINES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    done = subprocess.run(
+        [*command, "program.py"], cwd=tmp_path, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ast.literal_eval(done.stdout) == [(n, n % 2) for n in range(5)]

@@ -187,7 +187,8 @@ def test_breakdown_by_hand(bootstrap: Bootstrap, by: str, expected: list[tuple[s
     assert rows["label"].tolist() == [label for label, _, _ in expected]
     assert rows["count"].tolist() == [count for _, count, _ in expected]
     assert rows["value"].tolist() == pytest.approx([value for *_, value in expected])
-    ends = (1 / 2, 2 / 3) if by == "difference" else (rows["value"], rows["value"])
+    lows, highs = rows["value"].replace(1.0, 0.025), rows["value"]  # 0.025¹, of one right series
+    ends = (1 / 2, 2 / 3) if by == "difference" else (lows, highs)
     assert np.allclose(rows["low"], ends[0])  # other labels have one series each
     assert np.allclose(rows["high"], ends[1])
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from conftest import labelled, states_of
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
+from torch import Tensor
 
 from goldrm import features
 from goldrm.backbone import Backbone
@@ -20,6 +22,7 @@ from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
 from goldrm.features import States, labelled_completions, read_completions, write_states
 from goldrm.hidden_states import completion_hidden_states, outlook
+from goldrm.row_file import RowFile
 
 FIRST, SECOND = "make a series of terms", "Let 5 be the number"
 WIDTH = 2 * 24 + 3  # of token_damage's rows
@@ -109,11 +112,11 @@ def test_completions_are_labelled_in_the_tables_order(
     texts = completions[["prompt", "completion"]].to_numpy()
     alone = [reading(readout, *text) for text in texts]
     expected = torch.cat([states.rows for states in alone])
-    assert found.rows.dtype == dtype
+    assert all_of(found.rows).dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 2e-3
-    torch.testing.assert_close(found.rows.float(), expected, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(all_of(found.rows).float(), expected, atol=tolerance, rtol=tolerance)
     if readout == "token_damage":
-        of_prompts = found.prompt_rows.float().tensor_split(found.prompt_ends[:-1])
+        of_prompts = all_of(found.prompt_rows).float().tensor_split(found.prompt_ends[:-1])
         for prompt, states in zip(found.prompt.tolist(), alone, strict=True):
             torch.testing.assert_close(of_prompts[prompt], states.prompt_rows, atol=2e-3, rtol=2e-3)
         assert len(of_prompts) == {1024: 2, 2: 1 + 2 + 1, 1: 5}[chunk], "once a chunk"
@@ -123,7 +126,8 @@ def test_completions_are_labelled_in_the_tables_order(
     assert (found.groups.tolist(), len(found)) == ([2, 3, 5], 3)
 
     states, gold_rewards, group = found.batch(torch.tensor([2, 0]))
-    last, first = found.rows[sum(lengths[:3]) :], found.rows[: sum(lengths[:2])]
+    rows = all_of(found.rows)
+    last, first = rows[sum(lengths[:3]) :], rows[: sum(lengths[:2])]
     assert torch.equal(states.rows, torch.cat((last, first)))
     assert states.lengths.tolist() == lengths[3:] + lengths[:2]
     assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
@@ -159,6 +163,10 @@ def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
     assert len(of_prompts) == len(set(states.prompt.tolist())), "each prompt once, no other"
 
 
+def all_of(rows: Tensor | RowFile) -> Tensor:
+    return torch.cat(list(rows.split(2)))
+
+
 def test_rows_stay_in_the_file(
     backbone: Backbone,
     dictionary: Dictionary,
@@ -173,8 +181,9 @@ def test_rows_stay_in_the_file(
         assert file.seek(0, os.SEEK_END) == 16 * WIDTH * 2
         file.seek(0)
         file.write(np.full(WIDTH, 0.25, dtype=np.float16).tobytes())
-    assert rows[0].tolist() == [0.25] * WIDTH
-    assert rows[1].tolist() != [0.25] * WIDTH
+    first, second = rows[torch.arange(2)].tolist()
+    assert first == [0.25] * WIDTH
+    assert second != [0.25] * WIDTH
 
 
 def test_killed_work_goes_on_from_its_chunks(
@@ -185,14 +194,30 @@ def test_killed_work_goes_on_from_its_chunks(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
+    """Killed in the second of three chunks, then before the chunks are deleted, then never."""
     monkeypatch.setattr(features, "CHUNK", 2)
-    write_states(backbone, dictionary, token_damage, completions, tmp_path)
-    files = sorted(tmp_path.iterdir())
-    content = [file.read_bytes() for file in files]
-    assert len(files) == 3
-    for file in files:
-        os.utime(file, (0, 0))
-    files[1].unlink()
-    write_states(backbone, dictionary, token_damage, completions, tmp_path)
-    assert [file.read_bytes() for file in files] == content
-    assert [file.stat().st_mtime_ns == 0 for file in files] == [True, False, True]
+    read: list[str] = []
+
+    def write(folder: str, kill_at: int | None = None) -> dict[str, bytes]:
+        read.clear()
+
+        def until_killed(*asked: Any) -> States:
+            if len(read) == kill_at:
+                raise KeyboardInterrupt
+            read.append(asked[4][0])
+            return read_completions(*asked)
+
+        monkeypatch.setattr(features, "read_completions", until_killed)
+        write_states(backbone, dictionary, token_damage, completions, tmp_path / folder)
+        return {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+
+    whole = write("whole")
+    assert (len(read), sorted(whole)) == (3, ["joined.safetensors", "prompt_rows.bin", "rows.bin"])
+    with pytest.raises(KeyboardInterrupt):
+        write("killed", kill_at=1)
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["hidden-00000.safetensors"]
+    assert write("killed") == whole
+    assert read == ["9", "2"]
+    (tmp_path / "killed/hidden-00002.safetensors").touch()
+    assert write("killed") == whole
+    assert read == []

@@ -212,3 +212,21 @@ def test_mean_interval_is_the_interval_of_the_mean():
     )
     assert fast == pytest.approx(slow)
     assert fast[0] < values.mean() < fast[1]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1.0, (0.025 ** (1 / 6), 1)), (0.0, None)])
+def test_share_without_exceptions_still_has_an_interval(
+    value: float, expected: tuple[float, float] | None
+):
+    """Six clusters all right: the least share that shows that with 2.5 %, p⁶ = 0.025."""
+    low, high = expected or (0, 1 - 0.025 ** (1 / 6))
+    values, clusters = np.full(20, value), np.arange(20) % 6
+    found = metrics.bootstrap_share_interval(values, clusters, 50, 0.95, np.random.default_rng(0))
+    assert found == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0, 1.0], [0.5, 0.5, 0.5]])
+def test_share_is_otherwise_a_mean(values: list[float]):
+    asked = (np.array(values), np.arange(3), 50, 0.9)
+    found = metrics.bootstrap_share_interval(*asked, np.random.default_rng(1))
+    assert found == metrics.bootstrap_mean_interval(*asked, np.random.default_rng(1))

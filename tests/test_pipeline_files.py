@@ -9,9 +9,13 @@ import pytest
 import yaml
 from import_closure import modules_of
 
+from goldrm.config import SharedRuntimeParams
+
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 TRAIN_SFT = yaml.safe_load((ROOT / "upstream/dvc.yaml").read_text())["stages"]["train_sft"]
+
+UNRECORDED = {"runtime.processes"}  # changes no byte, so a lock made with another number holds
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -48,6 +52,10 @@ def _parameters_read(script: Path) -> set[str]:
                 inner = inner.value
             if isinstance(inner, ast.Name) and inner.id == "params":
                 chains.add(".".join(reversed(names)))
+    chains -= UNRECORDED
+    if "runtime" in chains:
+        runtime = {f"runtime.{name}" for name in SharedRuntimeParams.model_fields}
+        chains = (chains - {"runtime"}) | (runtime - UNRECORDED)
     return {c for c in chains if not any(other.startswith(f"{c}.") for other in chains)}
 
 

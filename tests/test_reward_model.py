@@ -92,7 +92,7 @@ def damage(token_damage: RewardModelParams, small_sizes: BackboneSizes) -> Token
     completions = states_of([3 + 2 * some_rows(50, seed=4)], [1 - some_rows(30, 24, seed=5)])
     readout.fit_scale(labelled(completions, torch.tensor([7.0]), [1]))
     torch.nn.init.constant_(readout.deviation.bias, 3.0)
-    readout.keys.weight.data *= 8
+    readout.keys_and_values.weight.data[: 8 * 32] *= 8
     return readout.eval().requires_grad_(False)
 
 
@@ -113,14 +113,16 @@ def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor
     """The reward of one completion, query by query and token by token."""
     states = (rows - readout.scale.mean) / readout.scale.deviation
     prompt = (prompt_rows - readout.prompt_scale.mean) / readout.prompt_scale.deviation
-    keys, values = (layer(prompt).split(32, dim=1) for layer in (readout.keys, readout.values))
+    found = readout.keys_and_values(prompt).split(32, dim=1)
+    keys, values = found[:8], found[8:]
     attention = [torch.softmax(k @ q, dim=0) for q, k in zip(readout.queries, keys, strict=True)]
     asked = torch.cat([each @ value for each, value in zip(attention, values, strict=True)])
     kinds = readout.damage.out_features
     deviation, total = torch.zeros(kinds), torch.zeros(kinds)
     token = F.relu(readout.carried.bias)  # of a completion without tokens: nothing seen
     for before, at in pairwise(states):
-        seen = F.relu(readout.at(at) + readout.before(before) + readout.asked(asked))
+        of_before, of_at = readout.before_and_at(torch.stack((before, at))).chunk(2, dim=1)
+        seen = F.relu(of_before[0] + of_at[1] + readout.asked(asked))
         seen = F.relu(readout.token(seen))
         deviation = deviation + readout.deviation(seen)
         token = F.relu(readout.carried(torch.cat((seen, deviation.relu(), (-deviation).relu()))))
@@ -154,9 +156,9 @@ def test_every_token_matters_and_the_state_before_the_first(
     damage.ceiling.fill_(torch.inf)
     states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
     before = damage(states)
-    states.rows[4 + changed] += 5
+    states.rows[4 + changed] += torch.linspace(-20, 20, 51)
     between = damage(states)
-    states.prompt_rows[5 + changed] += 5
+    states.prompt_rows[5 + changed] += torch.linspace(-20, 20, 24)
     after = damage(states)
     assert ((between - before).abs() > 1e-4).tolist() == [False, True, False]
     assert ((after - between).abs() > 1e-4).tolist() == [True, False, True]
@@ -205,7 +207,10 @@ def test_fit_scale_standardises(
         expected = deviation.clamp(min=1e-3)
         torch.testing.assert_close(scale.deviation.double(), expected, atol=1e-4, rtol=0)
         standardised = (values.double() - mean) / expected
-        found = scale(values.float()).double()
+        itself = torch.nn.Linear(len(mean), len(mean))
+        torch.nn.init.eye_(itself.weight)
+        torch.nn.init.zeros_(itself.bias)
+        found = scale.linear(values.float(), itself).double()
         torch.testing.assert_close(found, standardised, atol=1e-3, rtol=0)
     assert (damage.reward.bias.item(), damage.ceiling.item()) == (3.5, 6.0)
 

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from goldrm.dropout import Dropout
 
+READ_TOGETHER = 32  # sequences; their activations should fit the processor's cache
+
 
 @dataclass(frozen=True)
 class BackboneSizes:
@@ -203,7 +205,7 @@ class TransformerBlock(nn.Module):
         self.MHA = MultipleHeadAttention(sizes)
         self.LN_MHA = nn.LayerNorm(d)
         self.MLP = nn.Sequential(
-            nn.Linear(d, 4 * d), nn.ReLU(), Dropout(sizes.dropout), nn.Linear(4 * d, d)
+            nn.Linear(d, 4 * d), nn.ReLU(inplace=True), Dropout(sizes.dropout), nn.Linear(4 * d, d)
         )
         self.LN_MLP = nn.LayerNorm(d)
 
@@ -292,11 +294,11 @@ class Backbone(nn.Module):
         padding = self._padding(width - min(map(len, sequences)))
         end = 0
         for length, alike in groupby(sequences, key=len):
-            token_ids = torch.tensor(list(alike), device=device)
-            first, end = end, end + len(token_ids)
-            rows = cache.rows(first, end)
-            rows.begin_with(padding, width - length)
-            yield self.hidden_states(token_ids, rows, last_only, layers)
+            for part in torch.tensor(list(alike), device=device).split(READ_TOGETHER):
+                first, end = end, end + len(part)
+                rows = cache.rows(first, end)
+                rows.begin_with(padding, width - length)
+                yield self.hidden_states(part, rows, last_only, layers)
         cache.advance(width)
 
     def _padding(self, length: int) -> KeyValueCache:

@@ -7,10 +7,12 @@ nothing but the speed. It must not know what the chunks are.
 
 import atexit
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,6 +24,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from goldrm.errors import GoldrmError
 
 T = TypeVar("T")
+PATIENCE = timedelta(days=30)  # with a process that works; one that ends is noticed at once
 
 
 def launch(processes: int) -> None:
@@ -34,7 +37,8 @@ def launch(processes: int) -> None:
         KeyboardInterrupt: when the processes were interrupted.
     """
     if dist.is_torchelastic_launched():
-        dist.init_process_group("gloo")  # what is exchanged are results, in main memory
+        # What is exchanged are results, in main memory.
+        dist.init_process_group("gloo", timeout=PATIENCE)
         atexit.register(dist.destroy_process_group)  # else its threads may abort the process
     elif processes > 1:
         # What went wrong has been said by the process that it happened to.
@@ -62,13 +66,27 @@ def leads() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def shared(chunks: Iterable[int], work: Callable[[int], T]) -> Iterator[tuple[int, T]]:
+def agreed(value: T | None) -> T:
+    """The leader's value, in all processes; the others' isn't looked at."""
+    if not dist.is_initialized():
+        assert value is not None
+        return value
+    box: list[Any] = [value]
+    with _together():
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def shared(
+    chunks: Iterable[int], work: Callable[[int], T], here: bool = False
+) -> Iterator[tuple[int, T]]:
     """Do the work of some chunks, every process a part of it.
 
     Args:
         chunks: their numbers; the leader's count, and are asked for one by one: it may go by the
             results so far when to stop, give or take the number of processes.
         work: makes one chunk; the result can be pickled.
+        here: only by processes on the leader's machine, which see its files.
 
     Yields:
         Number and result of each chunk, in order, to the leader; nothing to the others.
@@ -76,20 +94,20 @@ def shared(chunks: Iterable[int], work: Callable[[int], T]) -> Iterator[tuple[in
     if not dist.is_initialized():
         yield from ((chunk, work(chunk)) for chunk in chunks)
         return
+    # The launcher gives the leader's machine the first ranks.
+    workers = int(os.environ["LOCAL_WORLD_SIZE"]) if here else dist.get_world_size()
     wanted = iter(chunks)
-    while round_ := _broadcast(list(islice(wanted, dist.get_world_size())) if leads() else None):
+    while round_ := agreed(list(islice(wanted, workers)) if leads() else None):
         mine = round_[dist.get_rank() : dist.get_rank() + 1]
         results = _gather([work(chunk) for chunk in mine])
         if leads():
             yield from zip(round_, (made for each in results for made in each), strict=True)
 
 
-def _broadcast(chunks: list[int] | None) -> list[int]:
-    """The leader's list, to all."""
-    box: list[Any] = [chunks]
-    with _together():
-        dist.broadcast_object_list(box, src=0)
-    return box[0]
+def shared_with_all(chunks: Iterable[int], work: Callable[[int], T]) -> list[T]:
+    """Like `shared`, but every process gets all results; all must come here together."""
+    made = [result for _, result in shared(chunks, work)]
+    return agreed(made if leads() else None)
 
 
 def _gather(made: list[T]) -> list[list[T]]:

@@ -44,11 +44,24 @@ class Bootstrap:
         """Resamples, confidence and a fresh generator, as the functions of `metrics` take them."""
         return (*self._options, np.random.default_rng(self._seed))
 
+    def share(self, name: str, values: Floats, clusters: npt.NDArray[Any]) -> dict[str, Any]:
+        """Like `mean`, of values from 0 to 1."""
+        return self._row(name, values, clusters, metrics.bootstrap_share_interval)
+
     def mean(self, name: str, values: Floats, clusters: npt.NDArray[Any]) -> dict[str, Any]:
         """A mean and its interval, as a row of `statistics`; all NaN where there are no values."""
+        return self._row(name, values, clusters, metrics.bootstrap_mean_interval)
+
+    def _row(
+        self,
+        name: str,
+        values: Floats,
+        clusters: npt.NDArray[Any],
+        interval: Callable[..., tuple[float, float]],
+    ) -> dict[str, Any]:
         if not len(values):
             return {"statistic": name, "value": np.nan, "low": np.nan, "high": np.nan}
-        low, high = metrics.bootstrap_mean_interval(values, clusters, *self.options)
+        low, high = interval(values, clusters, *self.options)
         return {"statistic": name, "value": float(values.mean()), "low": low, "high": high}
 
     def of(
@@ -134,8 +147,8 @@ def statistics(
     series = pairs["series"].to_numpy()
     clear = (pairs["margin"] > CLEAR).to_numpy()
     rows = [
-        bootstrap.mean("accuracy", right, series),
-        bootstrap.mean("accuracy_clear", right[clear], series[clear]),
+        bootstrap.share("accuracy", right, series),
+        bootstrap.share("accuracy_clear", right[clear], series[clear]),
     ]
     reward, gold, length = (
         completions[name].to_numpy() for name in ("reward", "gold_reward", "length")
@@ -230,7 +243,7 @@ def compared(
         )
         score = completions[name].to_numpy()
         found = [
-            bootstrap.mean("accuracy", right, pairs["series"].to_numpy()),
+            bootstrap.share("accuracy", right, pairs["series"].to_numpy()),
             bootstrap.of(
                 "spearman",
                 lambda at, score=score: metrics.spearman(score[at], gold[at]),

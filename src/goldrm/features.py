@@ -21,8 +21,11 @@ from goldrm.checkpoint import read_tensors, write_tensors
 from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.hidden_states import completion_hidden_states, last_hidden_states, outlook
+from goldrm.row_file import RowFile, RowWriter
 
 CHUNK = 1024  # completions whose hidden states are computed, and kept for resuming, together
+ROWS = ("rows", "prompt_rows")  # the large ones of what a readout reads
+JOINED = "joined.safetensors"  # the small ones of all chunks; where it is, the large ones are too
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,9 @@ class LabelledCompletions:
         groups: where the completions of each group end.
     """
 
-    rows: Float[Tensor, "rows embds"]
+    rows: Float[Tensor, "rows embds"] | RowFile
     ends: Int[Tensor, " completions"]
-    prompt_rows: Float[Tensor, "prompt_rows prompt_embds"]
+    prompt_rows: Float[Tensor, "prompt_rows prompt_embds"] | RowFile
     prompt_ends: Int[Tensor, " prompts"]
     prompt: Int[Tensor, " completions"]
     gold_rewards: Float[Tensor, " completions"]
@@ -175,77 +178,78 @@ def write_states(
         dictionary: its tokens.
         params: of the readout that will read them.
         completions: with columns prompt and completion.
-        work: folder in which finished chunks survive a kill; `labelled_completions` reads them.
+        work: folder in which finished chunks survive a kill; `labelled_completions` reads it.
     """
 
-    def make(chunk: int) -> States:
+    def make(chunk: int) -> dict[str, Tensor]:
         part = completions[chunk * CHUNK : (chunk + 1) * CHUNK]
-        return read_completions(
+        states = read_completions(
             backbone, dictionary, params, part["prompt"].tolist(), part["completion"].tolist()
         )
+        tensors = {field.name: getattr(states, field.name).cpu() for field in fields(states)}
+        if params.readout != "last_token":
+            tensors |= {name: tensors[name].half() for name in ROWS}
+        return tensors
 
-    missing = [c for c in _chunks(completions) if not _file(work, c).exists()]
+    chunks = range(-(-len(completions) // CHUNK))
+    files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
+    missing = [chunk for chunk in chunks if not files[chunk].exists()]
+    if (work / JOINED).exists():
+        missing = []
     hidden = None if distributed.leads() else True
     made = distributed.shared(missing, make)
     for chunk, states in tqdm(
         made, total=len(missing), desc=work.name, unit="chunk", disable=hidden
     ):
-        tensors = {field.name: getattr(states, field.name) for field in fields(states)}
-        if params.readout != "last_token":
-            tensors |= {name: tensors[name].half() for name in ("rows", "prompt_rows")}
-        write_tensors(_file(work, chunk), tensors)
+        write_tensors(files[chunk], states)
+    if distributed.leads():
+        _join(files, work)
+
+
+def _join(files: Sequence[Path], work: Path) -> None:
+    """Make one of the chunks' files, and delete them."""
+    if not (work / JOINED).exists():
+        small: dict[str, list[Tensor]] = {"lengths": [], "prompt_lengths": [], "prompt": []}
+        prompts, half, widths = 0, False, {}
+        with ExitStack() as stack:
+            rows = {name: stack.enter_context(RowWriter(work / f"{name}.bin")) for name in ROWS}
+            for file in files:
+                states, _ = read_tensors(file)
+                states["prompt"] += prompts
+                prompts += len(states["prompt_lengths"])
+                for name, parts in small.items():
+                    parts.append(states[name])
+                for name, writer in rows.items():
+                    writer.append(states[name])
+                    widths[name] = states[name].shape[1]
+                half = states["rows"].dtype == torch.float16
+        joined = {name: torch.cat(parts) for name, parts in small.items()}
+        write_tensors(work / JOINED, joined, {"widths": widths, "half": half})
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def labelled_completions(completions: pd.DataFrame, work: Path) -> LabelledCompletions:
     """Completions with the hidden states that `write_states` left for them.
 
-    The states stay in files that are mapped into memory, so they may be larger than it.
+    The states stay in files, so they may be larger than the memory.
 
     Args:
         completions: as given to `write_states`, with columns group and gold_reward; those of a
             group are side by side.
         work: the folder.
     """
-    small: dict[str, list[Tensor]] = {"lengths": [], "prompt_lengths": [], "prompt": []}
-    prompts = 0
-    names = ("rows", "prompt_rows")
-    with ExitStack() as files:
-        whole = {name: files.enter_context((work / f"{name}.bin").open("wb")) for name in names}
-        for chunk in _chunks(completions):
-            states, _ = read_tensors(_file(work, chunk))
-            states["prompt"] += prompts
-            prompts += len(states["prompt_lengths"])
-            for name, parts in small.items():
-                parts.append(states[name])
-            for name, file in whole.items():
-                file.write(states[name].numpy().data)
-    first, _ = read_tensors(_file(work, 0))
-    mapped = {name: _mapped(work / f"{name}.bin", first[name]) for name in names}
+    joined, described = read_tensors(work / JOINED)
+    dtype = torch.float16 if described["half"] else torch.float32
+    rows = {name: RowFile(work / f"{name}.bin", described["widths"][name], dtype) for name in ROWS}
     group = completions["group"].to_numpy()
     last_of_group = np.flatnonzero(np.append(group[1:] != group[:-1], True))
     return LabelledCompletions(
-        rows=mapped["rows"],
-        ends=torch.cumsum(torch.cat(small["lengths"]), 0),
-        prompt_rows=mapped["prompt_rows"],
-        prompt_ends=torch.cumsum(torch.cat(small["prompt_lengths"]), 0),
-        prompt=torch.cat(small["prompt"]),
+        rows=rows["rows"],
+        ends=torch.cumsum(joined["lengths"], 0),
+        prompt_rows=rows["prompt_rows"],
+        prompt_ends=torch.cumsum(joined["prompt_lengths"], 0),
+        prompt=joined["prompt"],
         gold_rewards=torch.from_numpy(completions["gold_reward"].to_numpy(copy=True)).float(),
         groups=torch.from_numpy(last_of_group + 1),
     )
-
-
-def _mapped(path: Path, like: Float[Tensor, "some embds"]) -> Float[Tensor, "all embds"]:
-    """A file's content as rows of `like`'s width and type."""
-    size = path.stat().st_size // like.element_size()
-    if not size:
-        return like[:0]
-    rows = torch.from_file(str(path), shared=False, size=size, dtype=like.dtype)
-    return rows.view(-1, like.shape[1])
-
-
-def _chunks(completions: pd.DataFrame) -> range:
-    return range(-(-len(completions) // CHUNK))
-
-
-def _file(work: Path, chunk: int) -> Path:
-    return work / f"hidden-{chunk:05d}.safetensors"

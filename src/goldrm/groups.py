@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from goldrm.metrics import Floats, Ints, bootstrap_mean_interval
+from goldrm.metrics import Floats, Ints, bootstrap_share_interval
 
 
 class GroupValues(NamedTuple):
@@ -79,11 +79,12 @@ def mean_by_label(
     """Mean of the rows with each label: of `metrics.pairs_right` it is the accuracy by label.
 
     Args:
-        values: one a row.
+        values: one a row, from 0 to 1.
         labels: one a row, numbers, strings or a pandas Categorical; rows whose label is missing
             are left out.
         clusters: each row's cluster, for the interval, which resamples the clusters that have
-            the label. Where that is one cluster, its ends are the mean and say nothing.
+            the label. Where that is one cluster, its ends are the mean and say nothing, unless
+            that is 0 or 1: see `metrics.bootstrap_share_interval`.
         samples: how many resamples.
         confidence: of the interval, 0 to 1.
         rng: where the resamples come from.
@@ -96,7 +97,7 @@ def mean_by_label(
     rows: list[dict[str, Any]] = []
     for label, part in table.groupby("label", observed=True):
         mine = part["value"].to_numpy()
-        low, high = bootstrap_mean_interval(
+        low, high = bootstrap_share_interval(
             mine, part["cluster"].to_numpy(), samples, confidence, rng
         )
         row = {"label": label, "count": len(mine), "value": mine.mean(), "low": low, "high": high}

@@ -16,10 +16,10 @@ from goldrm.backbone import Backbone, KeyValueCache
 
 T = TypeVar("T")
 
-BATCH = 64  # sequences read together; their activations should fit the processor's cache
+BATCH = 32  # sequences read together; their activations should fit the processor's cache
 OUTLOOK = 3  # numbers that `outlook` tells of each token
 UNLIKELY = -20.0  # nats
-PROMPTS = 32  # prompts whose keys and values are in memory together
+PROMPTS = 128  # prompts whose keys and values are in memory together
 
 
 @torch.no_grad()

@@ -119,6 +119,25 @@ def bootstrap_mean_interval(
     return _percentiles(means, confidence)
 
 
+def bootstrap_share_interval(
+    values: Floats,
+    clusters: npt.NDArray[Any],
+    samples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """`bootstrap_mean_interval` of values from 0 to 1, such as right or wrong.
+
+    Where all are 0, or all are 1, so is every resample, and the interval would have no width. Then
+    it is Clopper and Pearson's exact one, each cluster counting as one trial.
+    """
+    if np.ptp(values) > 0 or values[0] not in (0, 1):
+        return bootstrap_mean_interval(values, clusters, samples, confidence, rng)
+    trials = len(np.unique(clusters))
+    exact = stats.binomtest(trials * int(values[0]), trials).proportion_ci(confidence, "exact")
+    return float(exact.low), float(exact.high)
+
+
 def _numbered(clusters: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     """Each row's cluster as a number from 0, and each cluster's number of rows."""
     _, cluster_of_row, sizes = np.unique(clusters, return_inverse=True, return_counts=True)

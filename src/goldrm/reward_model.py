@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from goldrm.backbone import BackboneSizes
 from goldrm.config import RewardModelParams, TrainParams
+from goldrm.dropout import Dropout
 from goldrm.errors import GoldrmError
 from goldrm.features import LabelledCompletions, States
 from goldrm.hidden_states import OUTLOOK
 from goldrm.random_streams import random_stream
+from goldrm.row_file import RowFile
 
 PROMPT_QUERIES, QUERY_SIZE = 8, 32  # what is looked for in a prompt, and the width of an answer
 SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
@@ -61,10 +63,8 @@ class TokenDamageReadout(nn.Module):
         self.scale = Standardised(embds)
         self.prompt_scale = Standardised(prompt_embds)
         self.queries = nn.Parameter(torch.randn(PROMPT_QUERIES, QUERY_SIZE) / QUERY_SIZE**0.5)
-        self.keys = nn.Linear(prompt_embds, asked)
-        self.values = nn.Linear(prompt_embds, asked)
-        self.before = nn.Linear(embds, size)
-        self.at = nn.Linear(embds, size, bias=False)
+        self.keys_and_values = nn.Linear(prompt_embds, 2 * asked)
+        self.before_and_at = nn.Linear(embds, 2 * size)
         self.asked = nn.Linear(asked, size, bias=False)
         self.token = nn.Linear(size, size)
         self.deviation = nn.Linear(size, kinds)
@@ -74,7 +74,7 @@ class TokenDamageReadout(nn.Module):
         self.asked_at_end = nn.Linear(asked, size, bias=False)
         self.missing = nn.Linear(2 * size, size)
         self.missing_damage = nn.Linear(size, kinds)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = Dropout(params.dropout)
         self.reward_hidden = nn.Linear(kinds, 64)
         self.reward = nn.Linear(64, 1)
         self.ceiling = nn.Buffer(torch.tensor(torch.finfo(torch.float32).max))
@@ -95,10 +95,10 @@ class TokenDamageReadout(nn.Module):
         owner = torch.repeat_interleave(lengths)
         last = torch.cumsum(lengths, 0) - 1
         first = last + 1 - lengths
-        rows = self.scale(states.rows)
         asked = self._asked(states)[states.prompt]
-        judged = torch.ones(len(rows), 1, device=rows.device).index_fill(0, first, 0.0)
-        token = self.at(rows) + self.before(rows).roll(1, 0) + self.asked(asked)[owner]
+        judged = torch.ones(len(owner), 1, device=owner.device).index_fill(0, first, 0.0)
+        before, at = self.scale.linear(states.rows, self.before_and_at).chunk(2, dim=1)
+        token = at + before.roll(1, 0) + self.asked(asked)[owner]
         token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
         # Added up by completion: over all rows the sums would grow, and round by the company.
         places = _places(lengths)
@@ -106,7 +106,8 @@ class TokenDamageReadout(nn.Module):
         carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
         token = F.relu(self.carried(carried))
         damage = F.softplus(self.damage(token)) * judged
-        end = F.relu(self.end(rows[last]) + self.asked_at_end(asked))
+        end = self.scale.linear(states.rows[last], self.end)
+        end = F.relu(end + self.asked_at_end(asked))
         end = self.dropout(F.relu(self.missing(torch.cat((end, token[last]), dim=1))))
         total = F.softplus(self.missing_damage(end)).index_add(0, owner, damage)
         reward = self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
@@ -116,11 +117,12 @@ class TokenDamageReadout(nn.Module):
 
     def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
         """What each query finds in each prompt: its values' mean by the softmax of its keys."""
-        rows = self.prompt_scale(states.prompt_rows)
+        both = self.prompt_scale.linear(states.prompt_rows, self.keys_and_values)
+        keys, values = both.unflatten(1, (2, *self.queries.shape)).unbind(1)
         places = _places(states.prompt_lengths)
-        scores = (self.keys(rows).unflatten(1, self.queries.shape) * self.queries).sum(-1)
+        scores = (keys * self.queries).sum(-1)
         weights = torch.softmax(_apart(scores, places, float("-inf")), dim=1)[places]
-        found = self.values(rows).unflatten(1, self.queries.shape) * weights[:, :, None]
+        found = values * weights[:, :, None]
         return _apart(found.flatten(1), places).sum(1)
 
 
@@ -144,7 +146,7 @@ def _apart(
 
 
 class Standardised(nn.Module):
-    """Gives each feature mean 0 and deviation 1, by fixed numbers."""
+    """Gives each feature mean 0 and deviation 1, by fixed numbers, before a linear layer."""
 
     def __init__(self, features: int) -> None:
         """Nothing fitted: features stay as they are."""
@@ -152,7 +154,7 @@ class Standardised(nn.Module):
         self.mean = nn.Buffer(torch.zeros(features))
         self.deviation = nn.Buffer(torch.ones(features))
 
-    def fit(self, rows: Float[Tensor, "rows features"]) -> None:
+    def fit(self, rows: Float[Tensor, "rows features"] | RowFile) -> None:
         """Take mean and deviation from these rows."""
         total, squares = torch.zeros(()).double(), torch.zeros(()).double()
         for part in rows.split(SCALE_ROWS):
@@ -162,9 +164,11 @@ class Standardised(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_((squares / len(rows) - mean**2).clamp(min=1e-6).sqrt())
 
-    def forward(self, rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
-        """The rows on that scale."""
-        return (rows - self.mean) / self.deviation
+    def linear(
+        self, rows: Float[Tensor, "rows features"], layer: nn.Linear
+    ) -> Float[Tensor, "rows outputs"]:
+        """What a layer makes of the rows on that scale; its weights are divided, being fewer."""
+        return F.linear(rows - self.mean, layer.weight / self.deviation, layer.bias)
 
 
 Readout = LastTokenReadout | TokenDamageReadout

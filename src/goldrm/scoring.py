@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from goldrm import distributed
 from goldrm.backbone import Backbone
 from goldrm.backbone_files import load_backbone, load_checked, read_config, sft_sha256
 from goldrm.checkpoint import read_tensors, write_json, write_tensors
@@ -50,16 +51,19 @@ class RewardModel:
     def member_rewards(
         self, prompts: Sequence[str], completions: Sequence[str]
     ) -> Float[Tensor, "members completions"]:
-        """Each member's reward of each completion; raises like `score`."""
+        """Each member's reward of each completion; raises like `score`.
+
+        Where processes share a stage's work, all of them ask for this together.
+        """
         for prompt, completion in zip(prompts, completions, strict=True):
             if not prompt.split() and not completion.split():
                 raise GoldrmError("a prompt and completion without a word have no reward.")
-        parts = [
-            self._rewards(
-                prompts[first : first + SCORE_BATCH], completions[first : first + SCORE_BATCH]
-            )
-            for first in range(0, len(prompts), SCORE_BATCH)
-        ]
+
+        def rewards(first: int) -> Tensor:
+            end = first + SCORE_BATCH
+            return self._rewards(prompts[first:end], completions[first:end])
+
+        parts = distributed.shared_with_all(range(0, len(prompts), SCORE_BATCH), rewards)
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(self.members), 0)
 
     def _rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:

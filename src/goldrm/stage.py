@@ -58,7 +58,7 @@ def _run(
     params = load()  # bad parameters end here, in a sentence, before they are looked up by name
     distributed.launch(processes(params))
     if not distributed.leads():
-        work(params, WORK / name)
+        work(params, distributed.agreed(None))
         return
     inputs = _inputs(name)
     params = load()  # again, after the fingerprint: an edit in between will be noticed
@@ -69,7 +69,7 @@ def _run(
             f"{WORK} can't be made: {error.strerror}. Allow writing in this folder."
         ) from None
     with _alone(name):
-        folder = _folder(name, inputs)
+        folder = distributed.agreed(_folder(name, inputs))
         work(params, folder)
         changed = sorted(dict(inputs.items() ^ _inputs(name).items()))
         if changed:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from goldrm import distributed
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import TrainParams
 from goldrm.errors import GoldrmError
@@ -141,7 +142,7 @@ def train_readout(
         total=train.epochs,
         desc="train_rm",
         unit="epoch",
-        disable=None,
+        disable=None if distributed.leads() else True,
     )
     for epoch in progress:
         if _is_over(training, train):

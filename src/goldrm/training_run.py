@@ -78,24 +78,25 @@ def train_members(
             )
     for split, completions in data.items():
         write_states(backbone, labeller.dictionary, reward_model, completions, work / split)
+    device = backbone.token_prediction.weight.device
+
+    def train_member(member: int) -> Trained:
+        labelled = {
+            split: labelled_completions(completions, work / split)
+            for split, completions in data.items()
+        }
+        readouts[member].fit_scale(labelled["train"])
+        return train_readout(
+            readouts[member].to(device),
+            labelled["train"],
+            labelled["validation"],
+            train,
+            seeds[member],
+            ResumePoint(work / f"training-{member}.pt"),
+        )
+
+    members = distributed.shared(range(len(readouts)), train_member, here=True)
+    trained = [each for _, each in members]
     if not distributed.leads():
         return None
-    labelled = {
-        split: labelled_completions(completions, work / split)
-        for split, completions in data.items()
-    }
-    device = backbone.token_prediction.weight.device
-    trained: list[Trained] = []
-    for member, readout in enumerate(readouts):
-        readout.fit_scale(labelled["train"])
-        trained.append(
-            train_readout(
-                readout.to(device),
-                labelled["train"],
-                labelled["validation"],
-                train,
-                seeds[member],
-                ResumePoint(work / f"training-{member}.pt"),
-            )
-        )
     return TrainedMembers([each.state for each in trained], trained[0])

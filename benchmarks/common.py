@@ -1,0 +1,43 @@
+"""What measurements and studies share: the frozen model, and processes that work side by side."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from goldrm import backbone_files, dictionary
+from goldrm.backbone import Backbone
+from goldrm.checkpoint import read_tensors
+from goldrm.config import Params, load_params
+from goldrm.device import set_up
+from goldrm.preferences import Labeller
+
+SFT = "upstream/sft_lm.safetensors"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What all of them read and none changes."""
+
+    params: Params
+    backbone: Backbone
+    labeller: Labeller
+
+    @classmethod
+    @cache
+    def load(cls) -> "Frozen":
+        """From the files that are in Git; the process computes as params.yaml says."""
+        params = load_params()
+        device = set_up(params.runtime)
+        tokens = dictionary.load(Path("data/source/dictionary.json"), params.task.max_value)
+        state, declared = read_tensors(Path(SFT))
+        sizes = backbone_files.sizes_from(declared, SFT)
+        backbone = backbone_files.build_backbone(sizes, state, tokens, SFT).frozen().to(device)
+        return cls(params, backbone, Labeller(tokens, params.task, params.gold_reward))
+
+
+def side_by_side() -> ProcessPoolExecutor:
+    """As many processes as share a stage's work."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(load_params().runtime.processes, mp_context=spawn)

@@ -1,0 +1,99 @@
+"""Measures how time and memory grow with the number of pairs; fits a line and says what more takes.
+
+Runs the stages up to train_rm in copies of the last commit, at several numbers of pairs, without
+further prompts and with few epochs, since these don't depend on the number. Memory is that of all
+processes of a stage together, as the sum of what each has to itself and its share of the rest.
+Writes benchmarks/scale.md.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import psutil
+import typer
+import yaml
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/scale.md"
+STAGES = ("load_dictionary", "fetch_sft", "generate_pairs", "train_rm")
+MEASURED = STAGES[2:]
+EPOCHS = 2
+HEADS = ["pairs", *(f"{stage}, {what}" for stage in MEASURED for what in ("s", "GiB"))]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage: seconds, and peak memory in GiB."""
+
+    seconds: float
+    memory: float
+
+
+def measured(folder: Path, stage: str) -> Cost:
+    """Run a stage."""
+    command = [sys.executable, "-m", "goldrm.run", f"stages/{stage}.py"]
+    started, peak = time.monotonic(), 0
+    running = psutil.Popen(command, cwd=folder)
+    while running.poll() is None:
+        peak = max(peak, _memory(running))
+        time.sleep(0.25)
+    if running.returncode:
+        sys.exit(running.returncode)
+    return Cost(time.monotonic() - started, peak / 2**30)
+
+
+def _memory(process: psutil.Popen) -> int:
+    total = 0
+    try:
+        for each in [process, *process.children(recursive=True)]:
+            total += each.memory_full_info().pss
+    except psutil.Error:  # one has just ended
+        pass
+    return total
+
+
+def costs(pairs: int) -> list[Cost]:
+    """Of the measured stages, in a fresh copy."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), name], check=True)
+        path = folder / "params.yaml"
+        params: dict[str, Any] = yaml.safe_load(path.read_text())
+        params["pairs"]["num_pairs"] = pairs
+        params["train"]["epochs"] = EPOCHS
+        params["train"]["edits"]["more_prompts"] = 0
+        path.write_text(yaml.safe_dump(params))
+        found = {stage: measured(folder, stage) for stage in STAGES}
+    return [found[stage] for stage in MEASURED]
+
+
+def main(
+    pairs: Annotated[list[int] | None, typer.Argument(help="Numbers of pairs.")] = None,
+    beyond: Annotated[int, typer.Option(help="Pairs to say the cost of by the fit.")] = 100_000,
+) -> None:
+    """Measure, fit, print and write."""
+    sizes = pairs or [1_000, 4_000, 16_000]
+    table = [[cost for cost in costs(size)] for size in sizes]
+    rows = [[f"{size:,}", *_cells(row)] for size, row in zip(sizes, table, strict=True)]
+    fits = [np.polyfit(sizes, [row[i].seconds for row in table], 1) for i in range(len(MEASURED))]
+    rows.append([f"{beyond:,} (fitted)"])
+    for slope, start in fits:
+        rows[-1] += [f"{slope * beyond + start:,.0f}", ""]
+    lines = [f"| {' | '.join(cells)} |" for cells in [HEADS, ["---"] * len(HEADS), *rows]]
+    text = "\n".join(lines) + "\n"
+    typer.echo(text)
+    RESULTS.write_text(f"# Time and memory against the number of pairs\n\n{text}")
+
+
+def _cells(row: list[Cost]) -> list[str]:
+    return [cell for cost in row for cell in (f"{cost.seconds:,.0f}", f"{cost.memory:.2f}")]
+
+
+if __name__ == "__main__":
+    typer.run(main)
