@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import limits
 import torch
 import typer
-from common import Frozen, side_by_side
+from common import Frozen, markdown, side_by_side
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -235,15 +235,14 @@ def main(
 
 def report(rows: list[Row], write: bool) -> None:
     """Print the table and, if asked, write it."""
-    table = [HEADS, ["---"] * len(HEADS), *(row.cells() for row in rows)]
-    lines = [f"| {' | '.join(cells)} |" for cells in table]
     gemm = limits.gemm_rate(torch.float32, 1024, 384, 1536) / 1e9
     machine = (
         f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), "
         f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
         f"{gemm:.0f} GFLOP/s in float32 matrix products"
     )
-    text = "\n".join([f"Measured by `make bench` on {machine}.", "", *lines, ""])
+    table = markdown(HEADS, (row.cells() for row in rows))
+    text = f"Measured by `make bench` on {machine}.\n\n{table}"
     typer.echo(text)
     if write:
         RESULTS.write_text(f"# Speed, side by side\n\n{text}\n{NOTES.read_text()}")

@@ -1,6 +1,7 @@
-"""What measurements and studies share: the frozen model, and processes that work side by side."""
+"""What measurements and studies share: the frozen model, processes side by side, tables."""
 
 import multiprocessing
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -41,3 +42,9 @@ def side_by_side() -> ProcessPoolExecutor:
     """As many processes as share a stage's work."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(load_params().runtime.processes, mp_context=spawn)
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    table = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table) + "\n"

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import typer
 import yaml
+from common import markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/scale.md"
@@ -79,14 +80,12 @@ def main(
 ) -> None:
     """Measure, fit, print and write."""
     sizes = pairs or [1_000, 4_000, 16_000]
-    table = [[cost for cost in costs(size)] for size in sizes]
+    table = [costs(size) for size in sizes]
     rows = [[f"{size:,}", *_cells(row)] for size, row in zip(sizes, table, strict=True)]
     fits = [np.polyfit(sizes, [row[i].seconds for row in table], 1) for i in range(len(MEASURED))]
-    rows.append([f"{beyond:,} (fitted)"])
-    for slope, start in fits:
-        rows[-1] += [f"{slope * beyond + start:,.0f}", ""]
-    lines = [f"| {' | '.join(cells)} |" for cells in [HEADS, ["---"] * len(HEADS), *rows]]
-    text = "\n".join(lines) + "\n"
+    fitted = [cell for fit in fits for cell in (f"{np.polyval(fit, beyond):,.0f}", "")]
+    rows.append([f"{beyond:,} (fitted)", *fitted])
+    text = markdown(HEADS, rows)
     typer.echo(text)
     RESULTS.write_text(f"# Time and memory against the number of pairs\n\n{text}")
 

@@ -24,12 +24,12 @@ from goldrm import metrics, plots
 from goldrm.checkpoint import write_whole
 from goldrm.config import (
     EditsParams,
-    EvaluateParams,
     Params,
     RewardModelParams,
     TrainParams,
     load_params,
 )
+from goldrm.evaluation import Bootstrap
 from goldrm.generation import sample_chunk
 from goldrm.judgement import drawn_test_prompts
 from goldrm.paths import METRICS
@@ -136,30 +136,25 @@ class Training:
         member.load_state_dict(dict(trained.states[0]))
         model = RewardModel(frozen.backbone, [member], readout, frozen.labeller.dictionary)
         test = read_parquet(WORK / "pairs-test.parquet")
-        found = _accuracy(model, test, frozen.params.evaluate, self.seed)
+        prompts = test["prompt"].tolist()
+        chosen, rejected = (
+            np.array(model.score(prompts, test[side].tolist())) for side in ("chosen", "rejected")
+        )
+        found = Bootstrap(frozen.params.evaluate, self.seed).share(
+            "accuracy", metrics.pairs_right(chosen, rejected), test["prompt_id"].to_numpy()
+        )
         probed = drawn_test_prompts(frozen.labeller, PROBED_PROMPTS, self.seed)
         probes = probe_table(probed, frozen.labeller, model.score)
         fell = metrics.pairs_right(probes["exact_reward"].to_numpy(), probes["reward"].to_numpy())
-        row = {"readout": self.contender.name, "pairs": pairs, "seed": self.seed}
-        return {**row, **found, "probes": float(fell.mean())}
-
-
-def _accuracy(
-    model: RewardModel, pairs: pd.DataFrame, params: EvaluateParams, seed: int
-) -> dict[str, float]:
-    prompts = pairs["prompt"].tolist()
-    chosen, rejected = (
-        np.array(model.score(prompts, pairs[side].tolist())) for side in ("chosen", "rejected")
-    )
-    right = metrics.pairs_right(chosen, rejected)
-    low, high = metrics.bootstrap_share_interval(
-        right,
-        pairs["prompt_id"].to_numpy(),
-        params.bootstrap_samples,
-        params.confidence,
-        np.random.default_rng(seed),
-    )
-    return {"accuracy": float(right.mean()), "low": low, "high": high}
+        return {
+            "readout": self.contender.name,
+            "pairs": pairs,
+            "seed": self.seed,
+            "accuracy": found["value"],
+            "low": found["low"],
+            "high": found["high"],
+            "probes": float(fell.mean()),
+        }
 
 
 def main(seeds: Annotated[int, typer.Option(help="Trainings at each size.")] = 2) -> None:
