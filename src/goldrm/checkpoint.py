@@ -46,10 +46,15 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise GoldrmError(
-            f"{path} can't be written: {error.strerror}. Make room or allow writing there, "
-            "then run again; finished work is kept."
-        ) from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> GoldrmError:
+    """What to say when a file can't be written."""
+    return GoldrmError(
+        f"{path} can't be written: {error.strerror}. Make room or allow writing there, "
+        "then run again; finished work is kept."
+    )
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

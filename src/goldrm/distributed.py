@@ -66,6 +66,11 @@ def leads() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
+def hides_progress() -> bool | None:
+    """A progress bar's `disable`: only the leader shows one, and only on a terminal."""
+    return None if leads() else True
+
+
 def agreed(value: T | None) -> T:
     """The leader's value, in all processes; the others' isn't looked at."""
     if not dist.is_initialized():

@@ -193,13 +193,14 @@ def write_states(
 
     chunks = range(-(-len(completions) // CHUNK))
     files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
-    missing = [chunk for chunk in chunks if not files[chunk].exists()]
-    if (work / JOINED).exists():
-        missing = []
-    hidden = None if distributed.leads() else True
-    made = distributed.shared(missing, make)
+    joined = (work / JOINED).exists()
+    missing = [] if joined else [chunk for chunk in chunks if not files[chunk].exists()]
     for chunk, states in tqdm(
-        made, total=len(missing), desc=work.name, unit="chunk", disable=hidden
+        distributed.shared(missing, make),
+        total=len(missing),
+        desc=work.name,
+        unit="chunk",
+        disable=distributed.hides_progress(),
     ):
         write_tensors(files[chunk], states)
     if distributed.leads():

@@ -79,7 +79,10 @@ def sample_of_prompts(
     numbers = range(len(prompt_ids))
     missing = [number for number in numbers if not _file(work, number).exists()]
     made = distributed.shared(missing, make)
-    for number, rows in tqdm(made, total=len(missing), desc=work.name, unit="prompt", disable=None):
+    hidden = distributed.hides_progress()
+    for number, rows in tqdm(
+        made, total=len(missing), desc=work.name, unit="prompt", disable=hidden
+    ):
         write_parquet(_file(work, number), rows)
     if distributed.leads():
         yield from sampled_chunks(work)
@@ -145,7 +148,7 @@ def sample_chunks(
     def make(index: int) -> pd.DataFrame:
         return sample_chunk(index, backbone, labeller, sampling, seed)
 
-    hidden = None if distributed.leads() else True
+    hidden = distributed.hides_progress()
     with tqdm(total=num_pairs, desc="generate_pairs", unit="pair", disable=hidden) as progress:
         for index, completions in distributed.shared(missing(), make):
             write_parquet(_file(work, index), completions)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from goldrm.checkpoint import unwritable
 from goldrm.errors import GoldrmError
 
 
@@ -91,7 +92,4 @@ class RowWriter:
         try:
             yield
         except OSError as error:
-            raise GoldrmError(
-                f"{self._path} can't be written: {error.strerror}. Make room, then run again; "
-                "finished work is kept."
-            ) from None
+            raise unwritable(self._path, error) from None

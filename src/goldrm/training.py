@@ -142,7 +142,7 @@ def train_readout(
         total=train.epochs,
         desc="train_rm",
         unit="epoch",
-        disable=None if distributed.leads() else True,
+        disable=distributed.hides_progress(),
     )
     for epoch in progress:
         if _is_over(training, train):
