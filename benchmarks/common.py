@@ -1,6 +1,7 @@
 """What measurements and studies share: the frozen model, processes side by side, tables."""
 
 import multiprocessing
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from goldrm.backbone import Backbone
 from goldrm.checkpoint import read_tensors
 from goldrm.config import Params, load_params
 from goldrm.device import set_up
+from goldrm.distributed import ALLOCATOR
 from goldrm.preferences import Labeller
 
 SFT = "upstream/sft_lm.safetensors"
@@ -39,7 +41,8 @@ class Frozen:
 
 
 def side_by_side() -> ProcessPoolExecutor:
-    """As many processes as share a stage's work."""
+    """As many processes as share a stage's work, with the same environment."""
+    os.environ.update(ALLOCATOR)
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(load_params().runtime.processes, mp_context=spawn)
 

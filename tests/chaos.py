@@ -139,7 +139,8 @@ class Running:
     """A `dvc repro`, or upstream's training, that is under way."""
 
     def __init__(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
-        """Started in a session of its own, as a terminal would."""
+        """Started in a session of its own, as a terminal would; dvc.lock mended by `make repro`."""
+        pipeline.run("goldrm", "check")
         self.log = pipeline.folder / ".git/chaos.log"
         self._watch = watch
         with self.log.open("a") as output:

@@ -360,6 +360,21 @@ def test_check_names_the_parameter(project: Path):
     assert "baseline.train.batch_size is 0" in sentence_of("check")
 
 
+@pytest.mark.parametrize("share", [0, 0.01, 0.5])
+def test_check_removes_a_lock_that_was_cut_short(project: Path, share: float):
+    lock = (ROOT / "dvc.lock").read_bytes()
+    path = project / "dvc.lock"
+    path.write_bytes(lock)
+    assert invoke("check").output == ""
+    assert path.read_bytes() == lock
+    end = lock.index(b"cmd:", int(share * len(lock)))
+    path.write_bytes(lock[:end] if share else b"")
+    result = invoke("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("note: dvc.lock was cut short")
+    assert not path.exists()
+
+
 def test_check_says_what_was_made_elsewhere(project: Path):
     environment.record("train_rm")
     notes = json.loads((project / "environment.json").read_text())

@@ -31,9 +31,12 @@ def test_gradient_passes_where_the_value_did() -> None:
     torch.testing.assert_close(values.grad, torch.where(dropped == 0, 0.0, 2.0))
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.999999])
-def test_extreme_probabilities_work(probability: float) -> None:
-    values = torch.ones(7)
+@pytest.mark.parametrize(("probability", "most"), [(0.0, 1.0), (1e-6, 1.0), (0.999999, 0.0)])
+def test_extreme_probabilities_work(probability: float, most: float) -> None:
+    torch.manual_seed(0)
+    values = torch.ones(10_000)
+    kept = dropout(values, probability) != 0
+    assert float(kept.float().mean()) == pytest.approx(most, abs=1e-3)
     assert dropout(values, probability).isfinite().all()
     assert torch.equal(dropout(values, 0.0), values)
 

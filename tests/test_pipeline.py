@@ -58,6 +58,16 @@ def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert left.parent.name == "evaluate", "finished work goes when a later stage starts"
 
 
+def test_lock_that_was_cut_short_costs_no_work(pipeline: SmallPipeline) -> None:
+    lock = pipeline.folder / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: whole.index(b"cmd:")])
+    assert "validation failed" in pipeline.repro(check=False).stderr
+    assert "cut short" in pipeline.run("goldrm", "check").stderr
+    assert stages_run(pipeline.repro().stdout) == []
+    assert lock.read_bytes() == whole
+
+
 def written(folder: Path) -> dict[str, bytes]:
     """What the stages made, by name."""
     files = [path for out in ("data", "metrics") for path in (folder / out).rglob("*.*")]

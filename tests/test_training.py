@@ -383,7 +383,7 @@ def test_fewer_groups_than_a_batch_are_refused(
     readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
 ):
     batches, pairs = watched(readout), some_groups(3)
-    with pytest.raises(GoldrmError, match=r"3 training prompts, fewer than train\.batch_size \(4"):
+    with pytest.raises(GoldrmError, match=r"3 training prompts, fewer than the batch_size of 4"):
         train_readout(readout, pairs, pairs, train, 0, resume_point)
     assert batches == []
 
@@ -394,7 +394,7 @@ def test_loss_that_is_not_finite_is_refused(
 ):
     """The second epoch's one step ruins the weights; its validation is the first to see it."""
     train = train.model_copy(update={"learning_rate": 1e30, "warmup_steps": 1, "epochs": epochs})
-    with pytest.raises(GoldrmError, match=r"loss became .*train\.learning_rate"):
+    with pytest.raises(GoldrmError, match=r"loss became .*learning_rate of"):
         train_readout(readout, some_groups(4), some_groups(4), train, 0, resume_point)
 
 

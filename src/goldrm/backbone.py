@@ -101,7 +101,8 @@ class KeyValueCache:
         places = torch.arange(len(rows), device=rows.device)
         moved = places[rows != places]
         seen = self._states[:, :, :, :, : self.length]
-        seen[:, :, moved] = seen[:, :, rows[moved]]
+        for place, row in zip(moved.tolist(), rows[moved].tolist(), strict=True):
+            seen[:, :, place] = seen[:, :, row]
         self._states = self._states[:, :, : len(rows)]
 
 
@@ -128,7 +129,7 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "batch asked embd"]:
         """Let each position, or the last one only, attend to itself and all before it."""
         d = hidden.shape[-1]
-        asking = hidden[:, -1:] if last_only else hidden
+        asking = hidden[:, -1:].contiguous() if last_only else hidden
         if last_only:
             queries = self._heads(asking, 0, d)[0]
             keys, values = self._heads(hidden, d, 3 * d)

@@ -116,12 +116,20 @@ def course(
 def check() -> None:
     """Check params.yaml, before `dvc repro` removes a stage's outputs to run it.
 
-    And say where dvc.lock comes from, if that isn't a machine like this one.
+    Remove dvc.lock if DVC was ended while it wrote it. And say where dvc.lock comes from, if that
+    isn't a machine like this one.
     """
+    from goldrm import dvc_lock
     from goldrm.config import load_params
     from goldrm.environment import difference
 
     load_params()
+    if dvc_lock.mend():
+        typer.echo(
+            "note: dvc.lock was cut short, so it was removed. `dvc repro` writes it again, "
+            "from its cache.",
+            err=True,
+        )
     note = difference()
     if note is not None:
         typer.echo(f"note: {note}", err=True)

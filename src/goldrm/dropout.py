@@ -1,14 +1,14 @@
 """Dropout, several times faster on a CPU than PyTorch's own.
 
 PyTorch draws its mask one element at a time; here a 64-bit random number decides about four. On
-this project's sizes that was 2.3 against 13.8 ns an element, a fifth of a training step.
+this project's sizes that was 2 against 7 ns an element.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-LEVELS = 1 << 16  # 16 random bits an element: the probability is met to 1/131072
+LEVELS = 1 << 16  # 16 random bits an element: the probability is met to 1/65536
 
 
 def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor, "*shape"]:
@@ -24,9 +24,10 @@ def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor
         return values
     words = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device)
     bits = words.random_(-(2**63), None).view(torch.int16)[: values.numel()].view(values.shape)
-    dropped_levels = min(round(probability * LEVELS), LEVELS - 1)
-    kept = bits >= dropped_levels - LEVELS // 2
-    return values * (kept * (1 / (1 - probability))).to(values.dtype)
+    lowest_kept = min(max(round(probability * LEVELS), 1), LEVELS - 1) - LEVELS // 2
+    # 1 where kept, else 0, by operations that use the processor's vectors; a comparison doesn't.
+    kept = bits.clamp(lowest_kept - 1, lowest_kept) - (lowest_kept - 1)
+    return torch.mul(values, kept.to(values.dtype)).mul_(1 / (1 - probability))
 
 
 class Dropout(nn.Module):

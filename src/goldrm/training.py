@@ -127,8 +127,8 @@ def train_readout(
     """
     if len(train_completions) < train.batch_size:
         raise GoldrmError(
-            f"there are {len(train_completions)} training prompts, fewer than train.batch_size "
-            f"({train.batch_size}). Lower it, or raise pairs.num_pairs."
+            f"there are {len(train_completions)} training prompts, fewer than the batch_size of "
+            f"{train.batch_size}. Lower it, or raise pairs.num_pairs."
         )
     steps = train.epochs * (len(train_completions) // train.batch_size)
     training = Training(readout, train, steps)
@@ -235,8 +235,8 @@ def _refuse_divergence(row: dict[str, float], train: TrainParams) -> None:
     for name in ("train_loss", "validation_loss"):
         if not math.isfinite(row[name]):
             raise GoldrmError(
-                f"the loss became {row[name]} ({name} of epoch {row['epoch']}). Lower "
-                f"train.learning_rate ({train.learning_rate})."
+                f"the loss became {row[name]} ({name} of epoch {row['epoch']}). Lower the "
+                f"learning_rate of {train.learning_rate}."
             )
 
 
