@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: repro test lint bench study chaos upstream setup clean
+.PHONY: repro test lint bench scale study chaos upstream setup clean
 
 repro: setup  ## train and evaluate the reward model
 	goldrm check
@@ -23,7 +23,10 @@ lint: setup  ## formatting, style, types
 bench: setup  ## measure speed against the notebook's way
 	python benchmarks/bench.py
 
-study: setup  ## learning curves: accuracy against the number of training pairs (about an hour on 2 cores)
+scale: setup  ## time and memory at 1,000, 4,000 and 16,000 pairs, and what 100,000 would take
+	python benchmarks/scale.py
+
+study: setup  ## learning curves: accuracy against the number of training pairs (half an hour on 2 cores)
 	python benchmarks/study.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
