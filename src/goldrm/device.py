@@ -16,7 +16,7 @@ def set_up(runtime: RuntimeParams) -> torch.device:
     """
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # It would cost 7 % of sampling, and nothing reads such memory.
+    # That takes time, and nothing reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     available = {
         "cuda": torch.cuda.is_available(),

@@ -25,9 +25,9 @@ from goldrm.errors import GoldrmError
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=30)  # with a process that works; one that ends is noticed at once
-# For glibc: keep freed blocks of up to 1 GiB. By default large ones go back to the system at once,
+# For glibc: keep 256 MiB of freed memory. By default large blocks go back to the system at once,
 # and each new one is cleared page by page, which took 5 to 30 % of sampling.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 
 
 def launch(processes: int) -> None:

@@ -70,6 +70,7 @@ def train_members(
         "train": training_set(sampled["train"], labeller, train, seed),
         "validation": validation_set(sampled["validation"], labeller),
     }
+    del sampled  # larger than what is trained on
     for split, completions in data.items():
         if completions.empty:
             raise GoldrmError(
