@@ -157,9 +157,9 @@ class Running:
         with suppress(psutil.Error):
             root = psutil.Process(self.process.pid)
             for process in [root, *root.children(recursive=True)]:
-                for name in STAGES:
-                    if process.cmdline()[-1:] and process.cmdline()[-1].endswith(f"{name}.py"):
-                        return name, process
+                script = Path("".join(process.cmdline()[-1:]))
+                if script.suffix == ".py" and script.stem in STAGES:
+                    return script.stem, process
         return None
 
     def wait_for(self, stage: str) -> tuple[str, psutil.Process] | None:
