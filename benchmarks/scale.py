@@ -25,8 +25,8 @@ RESULTS = ROOT / "benchmarks/scale.md"
 STAGES = ("load_dictionary", "fetch_sft", "generate_pairs", "train_rm")
 MEASURED = STAGES[2:]
 EPOCHS = 2
-ABOUT = f"""Measured by `make scale`, with {EPOCHS} epochs and no further prompts, whose costs don't depend on
-the number. GiB are the peak of all processes together."""
+ABOUT = f"""Measured by `make scale`, with {EPOCHS} epochs and no further prompts, whose costs don't
+depend on the number. GiB are the peak of all processes together."""
 HEADS = ["pairs", *(f"{stage}, {what}" for stage in MEASURED for what in ("s", "GiB"))]
 
 
