@@ -148,7 +148,7 @@ def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipelin
     ("section", "change", "sentence"),
     [
         ("train", {"learning_rate": -1.0}, "train.learning_rate is -1.0"),
-        ("train", {"batch_size": 100_000}, "fewer than train.batch_size (100000)"),
+        ("train", {"batch_size": 100_000}, "fewer than the batch_size of 100000"),
         ("sft", {"sha256": "0" * 64}, "sft.sha256 pins 000"),
     ],
 )
