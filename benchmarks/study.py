@@ -4,9 +4,8 @@
 with their edits, but without further prompts and as a single member; and with edits of kinds only
 that the probes haven't, to see whether probes are won by having been trained on. A readout is
 trained for as many steps on few pairs as on many, so on many it passes over them fewer times; the
-best step by validation loss counts. Samples
-pairs of its own, twice the default. Trainings run side by side, `runtime.processes` of them. Writes
-metrics/study.csv and metrics/study.png.
+best step by validation loss counts. Samples pairs of its own, twice the default. Trainings run side
+by side, `runtime.processes` of them. Writes metrics/study.csv and metrics/study.png.
 """
 
 import shutil
