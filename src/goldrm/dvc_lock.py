@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid
 
 LOCK = Path("dvc.lock")
 
@@ -12,10 +14,6 @@ def mend() -> bool:
 
     No work is lost: DVC finds finished stages in its cache by what went into them.
     """
-    # DVC's, and slow to load for a command that seldom needs it.
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
     if not LOCK.exists():
         return False
     try:
