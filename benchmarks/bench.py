@@ -160,7 +160,8 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     limit = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d) / needed
     last = bench.shared_rate(read_last, sequences)
     yield Row("hidden states, last token", "sequences/s", bench.rate(theirs), last, limit)
-    every = bench.shared_rate(read_every, (prompts, completions))
+    distinct = list(dict.fromkeys(zip(prompts, completions, strict=True)))
+    every = bench.shared_rate(read_every, tuple(map(list, zip(*distinct, strict=True))))
     yield Row("hidden states, every token", "completions/s", None, every, None)
 
 

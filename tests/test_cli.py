@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import Result
 from conftest import ROOT
+from dvc.lock import make_lock
 from notebook_reference import NotebookLM, NotebookRM, load_rm_checkpoint
 from typer.testing import CliRunner
 
@@ -372,6 +373,21 @@ def test_check_removes_a_lock_that_was_cut_short(project: Path, share: float):
     result = invoke("check")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("note: dvc.lock was cut short")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ['{"write": {}, "read": {}}{"wr', "", '{"write": 3}'])
+def test_check_removes_a_record_of_users_that_was_cut_short(project: Path, content: str):
+    """Which DVC refuses until it is removed; but not from under a DVC that is writing it."""
+    path = project / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"write": {}, "read": {}}')
+    assert invoke("check").output == ""
+    path.write_text(content)
+    with make_lock(str(path.with_name("rwlock.lock")), tmp_dir=str(path.parent)):
+        assert invoke("check").output == ""
+    assert path.exists()
+    assert invoke("check").stderr.startswith("note: .dvc/tmp/rwlock was cut short")
     assert not path.exists()
 
 

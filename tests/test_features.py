@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,21 @@ FIRST, SECOND = "make a series of terms", "Let 5 be the number"
 WIDTH = 2 * 24 + 3  # of token_damage's rows
 
 
+@dataclass(frozen=True)
+class Table:
+    """Groups whose completions are all at hand."""
+
+    rows: pd.DataFrame
+
+    def __len__(self) -> int:
+        return self.rows["group"].nunique()
+
+    def __getitem__(self, groups: slice) -> pd.DataFrame:
+        return self.rows[self.rows["group"].isin(self.rows["group"].unique()[groups])]
+
+
 @pytest.fixture
-def completions() -> pd.DataFrame:
+def completions() -> Table:
     """Groups of two, one and two completions, in an order that isn't the index's."""
     rows = [
         (0, FIRST, "2 4 6", 7.0),
@@ -39,7 +53,7 @@ def completions() -> pd.DataFrame:
         (2, FIRST, "2", 2.0),
     ]
     columns = ["group", "prompt", "completion", "gold_reward"]
-    return pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2])
+    return Table(pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2]))
 
 
 @pytest.fixture
@@ -87,7 +101,7 @@ def test_unknown_word_is_refused(reading):
         reading("token_damage", FIRST, "2 eleven")
 
 
-@pytest.mark.parametrize("chunk", [1024, 2, 1])
+@pytest.mark.parametrize("chunk", [128, 2, 1])
 @pytest.mark.parametrize(
     ("readout", "lengths", "dtype"),
     [("last_token", [1] * 5, torch.float32), ("token_damage", [4, 3, 2, 5, 2], torch.float16)],
@@ -96,7 +110,7 @@ def test_completions_are_labelled_in_the_tables_order(
     backbone: Backbone,
     dictionary: Dictionary,
     token_damage: RewardModelParams,
-    completions: pd.DataFrame,
+    completions: Table,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     reading,
@@ -108,8 +122,8 @@ def test_completions_are_labelled_in_the_tables_order(
     monkeypatch.setattr(features, "CHUNK", chunk)
     params = token_damage.model_copy(update={"readout": readout})
     write_states(backbone, dictionary, params, completions, tmp_path)
-    found = labelled_completions(completions, tmp_path)
-    texts = completions[["prompt", "completion"]].to_numpy()
+    found = labelled_completions(tmp_path)
+    texts = completions.rows[["prompt", "completion"]].to_numpy()
     alone = [reading(readout, *text) for text in texts]
     expected = torch.cat([states.rows for states in alone])
     assert all_of(found.rows).dtype == dtype
@@ -119,7 +133,7 @@ def test_completions_are_labelled_in_the_tables_order(
         of_prompts = all_of(found.prompt_rows).float().tensor_split(found.prompt_ends[:-1])
         for prompt, states in zip(found.prompt.tolist(), alone, strict=True):
             torch.testing.assert_close(of_prompts[prompt], states.prompt_rows, atol=2e-3, rtol=2e-3)
-        assert len(of_prompts) == {1024: 2, 2: 1 + 2 + 1, 1: 5}[chunk], "once a chunk"
+        assert len(of_prompts) == {128: 2, 2: 2 + 1, 1: 3}[chunk], "once a chunk"
     assert found.ends.tolist() == np.cumsum(lengths).tolist()
     assert found.gold_rewards.dtype == torch.float32
     assert found.gold_rewards.tolist() == [7.0, 5.0, 1.25, 3.5, 2.0]
@@ -171,12 +185,12 @@ def test_rows_stay_in_the_file(
     backbone: Backbone,
     dictionary: Dictionary,
     token_damage: RewardModelParams,
-    completions: pd.DataFrame,
+    completions: Table,
     tmp_path: Path,
 ):
     """What is written there afterwards is seen, so it isn't a copy in memory."""
     write_states(backbone, dictionary, token_damage, completions, tmp_path)
-    rows = labelled_completions(completions, tmp_path).rows
+    rows = labelled_completions(tmp_path).rows
     with (tmp_path / "rows.bin").open("r+b") as file:
         assert file.seek(0, os.SEEK_END) == 16 * WIDTH * 2
         file.seek(0)
@@ -190,12 +204,12 @@ def test_killed_work_goes_on_from_its_chunks(
     backbone: Backbone,
     dictionary: Dictionary,
     token_damage: RewardModelParams,
-    completions: pd.DataFrame,
+    completions: Table,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Killed in the second of three chunks, then before the chunks are deleted, then never."""
-    monkeypatch.setattr(features, "CHUNK", 2)
+    monkeypatch.setattr(features, "CHUNK", 1)
     read: list[str] = []
 
     def write(folder: str, kill_at: int | None = None) -> dict[str, bytes]:
@@ -217,7 +231,7 @@ def test_killed_work_goes_on_from_its_chunks(
         write("killed", kill_at=1)
     assert [path.name for path in (tmp_path / "killed").iterdir()] == ["hidden-00000.safetensors"]
     assert write("killed") == whole
-    assert read == ["9", "2"]
+    assert read == ["9", "2 5 8 11"]
     (tmp_path / "killed/hidden-00002.safetensors").touch()
     assert write("killed") == whole
     assert read == []

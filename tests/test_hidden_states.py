@@ -1,6 +1,7 @@
 """Hidden states are the notebook's, at the real tokens, whatever is beside them."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -218,3 +219,28 @@ def test_outlook_is_never_below_unlikely(backbone: Backbone):
     backbone.token_prediction.bias.data[[7, EOS]] = torch.tensor([1000.0, -torch.inf])
     assert outlook(backbone, torch.zeros(2, 24), [5])[:, :2].tolist() == [[UNLIKELY] * 2] * 2
     assert outlook(backbone, torch.zeros(1, 24), []).tolist() == [[UNLIKELY, UNLIKELY, 0.0]]
+
+
+def test_what_completions_begin_with_is_read_once(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+):
+    """A completion that another of its prompt begins with, or repeats, takes its first states."""
+    prompts = [[1, 2]] * 7 + [[3, 4]]
+    completions = [[5, 6], [5, 6, 7], [], [5, 6], [6], [5, 8], [5, 6, 7, 9], [5, 6]]
+    alone = [
+        completion_hidden_states(backbone, [prompt], [completion], [0, 2], [1]).completions[0]
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]
+    read: list[list[int]] = []
+    hidden = Backbone.hidden_states
+
+    def noted(self: Backbone, token_ids: Tensor, *args: Any, **options: Any) -> Tensor:
+        read.extend([[i for i in row if i != PAD] for row in token_ids.tolist()])
+        return hidden(self, token_ids, *args, **options)
+
+    monkeypatch.setattr(Backbone, "hidden_states", noted)
+    found = completion_hidden_states(backbone, prompts, completions, [0, 2], [1]).completions
+    for together, one in zip(found, alone, strict=True):
+        torch.testing.assert_close(together, one, atol=1e-5, rtol=0)
+    behind = [each for each in read if each not in ([], [1, 2], [3, 4])]
+    assert sorted(behind) == [[5, 6], [5, 6, 7, 9], [5, 8], [6]]

@@ -1,11 +1,16 @@
 """The real `dvc repro` at small sizes, in a temporary copy of the project."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from notebook_reference import (
@@ -66,6 +71,34 @@ def test_lock_that_was_cut_short_costs_no_work(pipeline: SmallPipeline) -> None:
     assert "cut short" in pipeline.run("goldrm", "check").stderr
     assert stages_run(pipeline.repro().stdout) == []
     assert lock.read_bytes() == whole
+
+
+@pytest.mark.parametrize("moment", ["importing", "sampling"])
+def test_ctrl_c_is_one_line_where_processes_share_the_work(
+    finished: SmallPipeline, tmp_path: Path, moment: str
+) -> None:
+    copy = finished.copied(tmp_path / "copy")
+    copy.set_params({"runtime": {"processes": 2}, "pairs": {"num_pairs": 100_000}})
+    command = ("python", "-m", "goldrm.run", "stages/generate_pairs.py")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    launcher = copy.start(*command, start_new_session=True, **pipes)
+    workers: list[psutil.Process] = []
+
+    def is_time() -> bool:
+        workers[:] = psutil.Process(launcher.pid).children()
+        chunks = copy.folder.glob(".work/generate_pairs/*/completions-*.parquet")
+        return len(list(chunks)) > 1 if moment == "sampling" else len(workers) == 2
+
+    deadline = time.monotonic() + 60
+    while not is_time() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)  # for Python itself to start
+    os.killpg(launcher.pid, signal.SIGINT)
+    out, err = launcher.communicate(timeout=60)
+    assert len(workers) == 2
+    assert (launcher.returncode, out) == (130, "")
+    assert err == "generate_pairs: interrupted; `dvc repro` goes on from here\n"
+    assert not any(worker.is_running() for worker in workers)
 
 
 def written(folder: Path) -> dict[str, bytes]:

@@ -92,7 +92,7 @@ def damage(token_damage: RewardModelParams, small_sizes: BackboneSizes) -> Token
     completions = states_of([3 + 2 * some_rows(50, seed=4)], [1 - some_rows(30, 24, seed=5)])
     readout.fit_scale(labelled(completions, torch.tensor([7.0]), [1]))
     torch.nn.init.constant_(readout.deviation.bias, 3.0)
-    readout.keys_and_values.weight.data[: 8 * 32] *= 8
+    readout.queries.weight.data *= 8
     return readout.eval().requires_grad_(False)
 
 
@@ -113,9 +113,8 @@ def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor
     """The reward of one completion, query by query and token by token."""
     states = (rows - readout.scale.mean) / readout.scale.deviation
     prompt = (prompt_rows - readout.prompt_scale.mean) / readout.prompt_scale.deviation
-    found = readout.keys_and_values(prompt).split(32, dim=1)
-    keys, values = found[:8], found[8:]
-    attention = [torch.softmax(k @ q, dim=0) for q, k in zip(readout.queries, keys, strict=True)]
+    attention = torch.softmax(readout.queries(prompt), dim=0).T
+    values = [prompt @ each for each in readout.values]
     asked = torch.cat([each @ value for each, value in zip(attention, values, strict=True)])
     kinds = readout.damage.out_features
     deviation, total = torch.zeros(kinds), torch.zeros(kinds)

@@ -54,8 +54,8 @@ def test_members_differ_by_their_seeds_alone(
     trained = train_members(backbone, labeller, sampled, token_damage, train, 5, tmp_path)
     assert trained is not None
     first, second = trained.states
-    completions = training_set(sampled["train"], labeller, train, 5)
-    labelled = labelled_completions(completions, tmp_path / "train")
+    completions = training_set(sampled["train"], labeller, train, 5)[:]
+    labelled = labelled_completions(tmp_path / "train")
     for state in trained.states:
         for name, rows in (("scale", labelled.rows), ("prompt_scale", labelled.prompt_rows)):
             expected = torch.cat(list(rows.split(8))).float().mean(0)

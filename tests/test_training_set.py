@@ -111,7 +111,7 @@ def test_sampled_completions_asked_for(
 ):
     """Each once; the first ones of a prompt; without those that have no rival; so many pairs."""
     completions = sampled(labeller)
-    found = training_set(completions, labeller, train.model_copy(update=changes), seed=0)
+    found = training_set(completions, labeller, train.model_copy(update=changes), seed=0)[:]
     assert texts_of(found) == expected
     assert list(found.columns) == COLUMNS
     kept = completions.drop_duplicates(["group", "completion"]).merge(
@@ -131,13 +131,13 @@ def test_num_pairs_is_exact_for_two_completions_a_prompt(
     """They are the first ones, as the notebook's 500; all where there are fewer."""
     completions = sampled(labeller, texts)
     asked = train.model_copy(update={"num_pairs": num_pairs, "ties": False})
-    found = labeller.pairs(training_set(completions, labeller, asked, seed=0))
+    found = labeller.pairs(training_set(completions, labeller, asked, seed=0)[:])
     assert_frame_equal(found, labeller.pairs(completions)[:num_pairs])
 
 
 def test_validation_set_is_each_sampled_completion_once(labeller: Labeller):
     completions = sampled(labeller)
-    found = validation_set(completions, labeller)
+    found = validation_set(completions, labeller)[:]
     expected = completions.drop_duplicates(["group", "completion"], ignore_index=True)
     assert_frame_equal(found, expected[COLUMNS])
 
@@ -159,7 +159,7 @@ def test_edits_join_their_group_with_exact_labels(
 ):
     """A group of three gets at most so many more, and most of them: some come up twice."""
     completions = sampled(labeller, [["1 2 3", "50 60 70 80 90", "9 8 7 6 5"]] * 20)
-    found = training_set(completions, labeller, with_edits(train, **changes), seed=0)
+    found = training_set(completions, labeller, with_edits(train, **changes), seed=0)[:]
     assert found["group"].is_monotonic_increasing
     assert not found.duplicated(["group", "completion"]).any()
     sizes = found.groupby("group").size()
@@ -179,7 +179,7 @@ def test_edits_join_their_group_with_exact_labels(
 def test_edits_are_of_the_kinds_asked_for(labeller: Labeller, train: TrainParams):
     """Truncated, up to three times over: a prefix of the exact series."""
     train = with_edits(train, of_exact=5, more_prompts=10, kinds=["truncated"])
-    found = training_set(sampled(labeller), labeller, train, seed=0)
+    found = training_set(sampled(labeller), labeller, train, seed=0)[:]
     further = found[found["group"] > 3 + 2 * len(TEXTS) - 2]
     for prompt_id, text in further[["prompt_id", "completion"]].to_numpy():
         values = tuple(map(int, text.split()))
@@ -189,8 +189,8 @@ def test_edits_are_of_the_kinds_asked_for(labeller: Labeller, train: TrainParams
 
 def test_no_kinds_add_the_exact_series_only(labeller: Labeller, train: TrainParams):
     train = with_edits(train, of_exact=3, of_sampled=3, kinds=[])
-    found = training_set(sampled(labeller), labeller, train, seed=0)
-    plain = validation_set(sampled(labeller), labeller)
+    found = training_set(sampled(labeller), labeller, train, seed=0)[:]
+    plain = validation_set(sampled(labeller), labeller)[:]
     assert len(found) == len(plain) + len(TEXTS)
 
 
@@ -199,7 +199,7 @@ def test_further_prompts_are_the_train_splits(labeller: Labeller, train: TrainPa
     completions, in_train = sampled(labeller), labeller.space.ids_in("train")
     for asked, expected in [(50, 50), (1000, len(in_train))]:
         edits = with_edits(train, of_exact=2, more_prompts=asked)
-        found = training_set(completions, labeller, edits, seed=0)
+        found = training_set(completions, labeller, edits, seed=0)[:]
         further = found[found["group"] > completions["group"].max()]
         of_group = further.groupby("group")["prompt_id"].agg(["nunique", "first", "size"])
         assert (of_group["nunique"] == 1).all()
@@ -229,11 +229,11 @@ def test_held_out_prompts_are_neither_trained_nor_validated_on(
         prompt = labeller.space[prompt_id]
         return prompt.template != 2 and prompt.difference not in (3, 4) and prompt.terms != 5
 
-    for found, all_ids in [
+    for groups, all_ids in [
         (training_set(completions, strict, edits, seed=0), in_train),
         (validation_set(completions, strict), in_train[::5]),
     ]:
-        assert set(found["prompt_id"]) == set(filter(kept, all_ids))
+        assert set(groups[:]["prompt_id"]) == set(filter(kept, all_ids))
 
 
 def test_everything_held_out_leaves_nothing(
@@ -249,14 +249,29 @@ def test_everything_held_out_leaves_nothing(
     )
     edits = with_edits(train, of_exact=1, of_sampled=1, more_prompts=10)
     for asked in (edits, edits.model_copy(update={"ties": False, "num_pairs": 3})):
-        assert training_set(sampled(labeller), strict, asked, seed=0).empty
+        assert len(training_set(sampled(labeller), strict, asked, seed=0)) == 0
 
 
 def test_same_seed_same_set(labeller: Labeller, train: TrainParams):
     edits = with_edits(train, of_exact=2, of_sampled=1, more_prompts=30)
     first, same, other = (
-        training_set(sampled(labeller), labeller, edits, seed) for seed in (0, 0, 1)
+        training_set(sampled(labeller), labeller, edits, seed)[:] for seed in (0, 0, 1)
     )
     assert_frame_equal(first, same)
     assert set(first["prompt_id"]) != set(other["prompt_id"])
     assert set(first["completion"]) != set(other["completion"])
+
+
+@given(st.integers(0, 36), st.integers(0, 36))
+@settings(max_examples=20)
+def test_a_group_is_the_same_whichever_are_asked_for_with_it(
+    labeller: Labeller, train: TrainParams, first: int, last: int
+):
+    """In any process, and again after a kill."""
+    edits = with_edits(train, of_exact=2, of_sampled=1, more_prompts=30)
+    groups = training_set(sampled(labeller), labeller, edits, seed=0)
+    assert len(groups) == len(TEXTS) + 30
+    whole, part = groups[:], groups[first:last]
+    numbers = whole["group"].unique()[first:last]
+    expected = whole[whole["group"].isin(numbers)].reset_index(drop=True)
+    assert_frame_equal(part, expected, check_dtype=len(part) > 0)

@@ -116,18 +116,18 @@ def course(
 def check() -> None:
     """Check params.yaml, before `dvc repro` removes a stage's outputs to run it.
 
-    Remove dvc.lock if DVC was ended while it wrote it. And say where dvc.lock comes from, if that
-    isn't a machine like this one.
+    Remove what DVC was ended at while it wrote it: dvc.lock, .dvc/tmp/rwlock. And say where
+    dvc.lock comes from, if that isn't a machine like this one.
     """
-    from goldrm import dvc_lock
+    from goldrm import dvc_files
     from goldrm.config import load_params
     from goldrm.environment import difference
 
     load_params()
-    if dvc_lock.mend():
+    for path in dvc_files.mend():
         typer.echo(
-            "note: dvc.lock was cut short, so it was removed. `dvc repro` writes it again, "
-            "from its cache.",
+            f"note: {path} was cut short, so it was removed. `dvc repro` writes it again; "
+            "finished stages are in its cache.",
             err=True,
         )
     note = difference()

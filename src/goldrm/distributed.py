@@ -44,8 +44,7 @@ def launch(processes: int) -> None:
         dist.init_process_group("gloo", timeout=PATIENCE)
         atexit.register(dist.destroy_process_group)  # else its threads may abort the process
     elif processes > 1:
-        # What went wrong has been said by the process that it happened to.
-        logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+        logging.disable()  # what went wrong has been said by the process that it happened to
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -57,7 +56,7 @@ def launch(processes: int) -> None:
         )
         os.environ.update(ALLOCATOR)
         try:
-            elastic_launch(config, sys.executable)(*sys.argv)
+            elastic_launch(config, sys.executable)("-m", "goldrm.run", *sys.argv)
         except ChildFailedError:
             sys.exit(1)
         except SignalException:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
@@ -23,8 +23,9 @@ from goldrm.dictionary import Dictionary
 from goldrm.hidden_states import completion_hidden_states, last_hidden_states, outlook
 from goldrm.row_file import RowFile, RowWriter
 
-CHUNK = 1024  # completions whose hidden states are computed, and kept for resuming, together
+CHUNK = 128  # groups whose hidden states are computed, and kept for resuming, together
 ROWS = ("rows", "prompt_rows")  # the large ones of what a readout reads
+SMALL = ("lengths", "prompt_lengths", "prompt", "gold_rewards", "sizes")  # sizes: of the groups
 JOINED = "joined.safetensors"  # the small ones of all chunks; where it is, the large ones are too
 
 
@@ -164,11 +165,24 @@ def _spans(
     return torch.arange(len(owner), device=ends.device) - before[owner] + starts[owner], owner
 
 
+@runtime_checkable
+class Groups(Protocol):
+    """Labelled completions that may be too many to hold, each group of one prompt."""
+
+    def __len__(self) -> int:
+        """How many groups."""
+        ...
+
+    def __getitem__(self, groups: slice, /) -> pd.DataFrame:
+        """Columns group, prompt, completion, gold_reward; a group's rows are side by side."""
+        ...
+
+
 def write_states(
     backbone: Backbone,
     dictionary: Dictionary,
     params: RewardModelParams,
-    completions: pd.DataFrame,
+    groups: Groups,
     work: Path,
 ) -> None:
     """Compute the hidden states of completions, shared by all processes, into files.
@@ -177,32 +191,36 @@ def write_states(
         backbone: the frozen language model.
         dictionary: its tokens.
         params: of the readout that will read them.
-        completions: with columns prompt and completion.
+        groups: the completions.
         work: folder in which finished chunks survive a kill; `labelled_completions` reads it.
     """
 
     def make(chunk: int) -> dict[str, Tensor]:
-        part = completions[chunk * CHUNK : (chunk + 1) * CHUNK]
+        part = groups[chunk * CHUNK : (chunk + 1) * CHUNK]
         states = read_completions(
             backbone, dictionary, params, part["prompt"].tolist(), part["completion"].tolist()
         )
         tensors = {field.name: getattr(states, field.name).cpu() for field in fields(states)}
         if params.readout != "last_token":
             tensors |= {name: tensors[name].half() for name in ROWS}
-        return tensors
+        sizes = part.groupby("group", sort=False).size()
+        return tensors | {
+            "gold_rewards": torch.tensor(part["gold_reward"].tolist()),
+            "sizes": torch.tensor(sizes.tolist()),
+        }
 
-    chunks = range(-(-len(completions) // CHUNK))
+    chunks = range(-(-len(groups) // CHUNK))
     files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
     joined = (work / JOINED).exists()
     missing = [] if joined else [chunk for chunk in chunks if not files[chunk].exists()]
-    for chunk, states in tqdm(
+    for chunk, tensors in tqdm(
         distributed.shared(missing, make),
         total=len(missing),
         desc=work.name,
         unit="chunk",
         disable=distributed.hides_progress(),
     ):
-        write_tensors(files[chunk], states)
+        write_tensors(files[chunk], tensors)
     if distributed.leads():
         _join(files, work)
 
@@ -210,47 +228,40 @@ def write_states(
 def _join(files: Sequence[Path], work: Path) -> None:
     """Make one of the chunks' files, and delete them."""
     if not (work / JOINED).exists():
-        small: dict[str, list[Tensor]] = {"lengths": [], "prompt_lengths": [], "prompt": []}
+        small: dict[str, list[Tensor]] = {name: [] for name in SMALL}
         prompts, half, widths = 0, False, {}
         with ExitStack() as stack:
             rows = {name: stack.enter_context(RowWriter(work / f"{name}.bin")) for name in ROWS}
             for file in files:
-                states, _ = read_tensors(file)
-                states["prompt"] += prompts
-                prompts += len(states["prompt_lengths"])
+                tensors, _ = read_tensors(file)
+                tensors["prompt"] += prompts
+                prompts += len(tensors["prompt_lengths"])
                 for name, parts in small.items():
-                    parts.append(states[name])
+                    parts.append(tensors[name])
                 for name, writer in rows.items():
-                    writer.append(states[name])
-                    widths[name] = states[name].shape[1]
-                half = states["rows"].dtype == torch.float16
+                    writer.append(tensors[name])
+                    widths[name] = tensors[name].shape[1]
+                half = tensors["rows"].dtype == torch.float16
         joined = {name: torch.cat(parts) for name, parts in small.items()}
         write_tensors(work / JOINED, joined, {"widths": widths, "half": half})
     for file in files:
         file.unlink(missing_ok=True)
 
 
-def labelled_completions(completions: pd.DataFrame, work: Path) -> LabelledCompletions:
-    """Completions with the hidden states that `write_states` left for them.
+def labelled_completions(work: Path) -> LabelledCompletions:
+    """What `write_states` left in a folder.
 
     The states stay in files, so they may be larger than the memory.
-
-    Args:
-        completions: as given to `write_states`, with columns group and gold_reward; those of a
-            group are side by side.
-        work: the folder.
     """
     joined, described = read_tensors(work / JOINED)
     dtype = torch.float16 if described["half"] else torch.float32
     rows = {name: RowFile(work / f"{name}.bin", described["widths"][name], dtype) for name in ROWS}
-    group = completions["group"].to_numpy()
-    last_of_group = np.flatnonzero(np.append(group[1:] != group[:-1], True))
     return LabelledCompletions(
         rows=rows["rows"],
         ends=torch.cumsum(joined["lengths"], 0),
         prompt_rows=rows["prompt_rows"],
         prompt_ends=torch.cumsum(joined["prompt_lengths"], 0),
         prompt=joined["prompt"],
-        gold_rewards=torch.from_numpy(completions["gold_reward"].to_numpy(copy=True)).float(),
-        groups=torch.from_numpy(last_of_group + 1),
+        gold_rewards=joined["gold_rewards"],
+        groups=torch.cumsum(joined["sizes"], 0),
     )

@@ -214,22 +214,36 @@ def _read(
     layers: Sequence[int],
 ) -> dict[int, Tensor]:
     """States by index: of the prompt's last token, and of the completion's behind it."""
-    rows = [(row, one) for row, same in enumerate(by_prompt) for one in same]
-    rows.sort(key=lambda each: len(each[1].completion))
+    rows = [(row, nested) for row, same in enumerate(by_prompt) for nested in _nested(same)]
+    rows.sort(key=lambda each: len(each[1][0].completion))
     states: dict[int, Tensor] = {}
     for part in _parts(rows, BATCH):
         owners = torch.tensor([row for row, _ in part], device=before.device)
-        longest = len(part[-1][1].completion)
+        completions = [nested[0].completion for _, nested in part]
+        longest = len(completions[-1])
         after = before.new_empty((len(part), 0, before.shape[1]))
         if longest:
             copies = cache.repeated(owners, cache.length + longest)
-            completions = [one.completion for _, one in part]
             after = reading.of(layers, reading.completions(completions, copies))
         both = torch.cat((before[owners][:, None], after), dim=1)
         states |= {
-            one.index: both[row, : len(one.completion) + 1] for row, (_, one) in enumerate(part)
+            one.index: both[row, : len(one.completion) + 1]
+            for row, (_, nested) in enumerate(part)
+            for one in nested
         }
     return states
+
+
+def _nested(same: list[_Placed]) -> list[list[_Placed]]:
+    """One prompt's completions, each with those that it begins with: their states are its first."""
+    found: list[list[_Placed]] = []
+    # In this order a completion comes right behind those that begin with it.
+    for one in sorted(same, key=lambda one: one.completion, reverse=True):
+        if found and found[-1][0].completion[: len(one.completion)] == one.completion:
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return found
 
 
 def _cache(backbone: Backbone, batch: int, width: int) -> KeyValueCache:

@@ -62,8 +62,9 @@ class TokenDamageReadout(nn.Module):
         asked = PROMPT_QUERIES * QUERY_SIZE
         self.scale = Standardised(embds)
         self.prompt_scale = Standardised(prompt_embds)
-        self.queries = nn.Parameter(torch.randn(PROMPT_QUERIES, QUERY_SIZE) / QUERY_SIZE**0.5)
-        self.keys_and_values = nn.Linear(prompt_embds, 2 * asked)
+        self.queries = nn.Linear(prompt_embds, PROMPT_QUERIES, bias=False)
+        values = torch.empty(PROMPT_QUERIES, prompt_embds, QUERY_SIZE).uniform_(-1, 1)
+        self.values = nn.Parameter(values / prompt_embds**0.5)
         self.before_and_at = nn.Linear(embds, 2 * size)
         self.asked = nn.Linear(asked, size, bias=False)
         self.token = nn.Linear(size, size)
@@ -116,14 +117,16 @@ class TokenDamageReadout(nn.Module):
         return reward - (1 - SLOPE_ABOVE if self.training else 1.0) * beyond
 
     def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
-        """What each query finds in each prompt: its values' mean by the softmax of its keys."""
-        both = self.prompt_scale.linear(states.prompt_rows, self.keys_and_values)
-        keys, values = both.unflatten(1, (2, *self.queries.shape)).unbind(1)
+        """What each query finds in each prompt: values, averaged by the softmax of its scores.
+
+        The tokens are averaged before values are made of them: the same, for a fraction of the
+        work.
+        """
         places = _places(states.prompt_lengths)
-        scores = (keys * self.queries).sum(-1)
-        weights = torch.softmax(_apart(scores, places, float("-inf")), dim=1)[places]
-        found = values * weights[:, :, None]
-        return _apart(found.flatten(1), places).sum(1)
+        scores = self.prompt_scale.linear(states.prompt_rows, self.queries)
+        weights = torch.softmax(_apart(scores, places, float("-inf")), dim=1)
+        seen = weights.mT @ _apart(states.prompt_rows, places)
+        return torch.einsum("pqe,qev->pqv", self.prompt_scale(seen), self.values).flatten(1)
 
 
 Places = tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]
@@ -146,7 +149,7 @@ def _apart(
 
 
 class Standardised(nn.Module):
-    """Gives each feature mean 0 and deviation 1, by fixed numbers, before a linear layer."""
+    """Gives each feature mean 0 and deviation 1, by fixed numbers."""
 
     def __init__(self, features: int) -> None:
         """Nothing fitted: features stay as they are."""
@@ -163,6 +166,10 @@ class Standardised(nn.Module):
         mean = total / len(rows)
         self.mean.copy_(mean)
         self.deviation.copy_((squares / len(rows) - mean**2).clamp(min=1e-6).sqrt())
+
+    def forward(self, rows: Float[Tensor, "*shape features"]) -> Float[Tensor, "*shape features"]:
+        """The rows on that scale."""
+        return (rows - self.mean) / self.deviation
 
     def linear(
         self, rows: Float[Tensor, "rows features"], layer: nn.Linear

@@ -70,22 +70,19 @@ def train_members(
         "train": training_set(sampled["train"], labeller, train, seed),
         "validation": validation_set(sampled["validation"], labeller),
     }
-    del sampled  # larger than what is trained on
-    for split, completions in data.items():
-        if completions.empty:
+    del sampled  # `data` holds less
+    for split, groups in data.items():
+        if not len(groups):
             raise GoldrmError(
                 f"none of the {split} split's completions is left to train on. Shorten "
                 "task.holdout, or raise pairs.num_pairs."
             )
-    for split, completions in data.items():
-        write_states(backbone, labeller.dictionary, reward_model, completions, work / split)
+    for split, groups in data.items():
+        write_states(backbone, labeller.dictionary, reward_model, groups, work / split)
     device = backbone.token_prediction.weight.device
 
     def train_member(member: int) -> Trained:
-        labelled = {
-            split: labelled_completions(completions, work / split)
-            for split, completions in data.items()
-        }
+        labelled = {split: labelled_completions(work / split) for split in data}
         readouts[member].fit_scale(labelled["train"])
         return train_readout(
             readouts[member].to(device),

@@ -4,7 +4,9 @@ It must not know hidden states or files.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import pandas as pd
 
@@ -13,43 +15,113 @@ from goldrm.edits import Series, possible_kinds, random_edit
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
 
+COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
+NO_EDITS = EditsParams(of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
+
+
+@dataclass(frozen=True)
+class CompletionGroups:
+    """Distinct labelled completions in groups, each group of one prompt.
+
+    Edited completions are made when they are asked for, by any process, and as often: a group's
+    depend on the seed and the group alone. So what is in memory is what was sampled.
+
+    Attributes:
+        sampled: group, prompt_id, completion, gold_reward of each, ascending by group.
+        prompts: number and prompt_id of each group, ascending; some have nothing sampled.
+        labeller: labels the edited ones.
+        edits: which, and how many.
+        seed: of the edits.
+    """
+
+    sampled: pd.DataFrame
+    prompts: list[tuple[int, int]]
+    labeller: Labeller
+    edits: EditsParams
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, groups: slice) -> pd.DataFrame:
+        """The completions of some groups: `COLUMNS`; a group's rows are side by side."""
+        prompts = self.prompts[groups]
+        numbers = [number for number, _ in prompts]
+        rows = self.sampled[self.sampled["group"].isin(numbers)]
+        texts = rows.groupby("group")["completion"].agg(list).to_dict()
+        edited = [
+            row
+            for number, prompt_id in prompts
+            for row in self._edited(number, prompt_id, texts.get(number, []))
+        ]
+        if edited:
+            rows = pd.concat([rows, pd.DataFrame(edited)]).sort_values("group", kind="stable")
+        rows = rows.drop_duplicates(["group", "completion"], ignore_index=True)
+        return self.labeller.with_prompts(rows)[COLUMNS]
+
+    def _edited(self, group: int, prompt_id: int, texts: list[str]) -> Iterator[dict[str, Any]]:
+        """Edits of a group's sampled completions and of its exact series, these included."""
+        rng = Random(stream_seed(self.seed, "edits", group))
+        prompt, max_value = self.labeller.space[prompt_id], self.labeller.task.max_value
+        bases = [(tuple(map(int, text.split())), self.edits.of_sampled) for text in texts]
+        bases.append((prompt.exact(max_value), self.edits.of_exact))
+        for base, count in bases:
+            if count:
+                for series in (base, *self._edits(base, prompt.difference, count, rng)):
+                    yield self.labeller.series(group, prompt_id, series)
+
+    def _edits(self, base: Series, difference: int, count: int, rng: Random) -> Iterator[Series]:
+        max_value = self.labeller.task.max_value
+        kinds = possible_kinds(base, difference, max_value, self.edits.kinds)
+        for _ in range(count if kinds else 0):
+            yield random_edit(base, difference, max_value, rng, kinds)
+
 
 def training_set(
     sampled: pd.DataFrame, labeller: Labeller, train: TrainParams, seed: int
-) -> pd.DataFrame:
-    """Distinct labelled completions in groups, each group of one prompt.
+) -> CompletionGroups:
+    """What to train on.
 
     Args:
         sampled: the train split's completions (`preferences.COMPLETION_COLUMNS`).
         labeller: labels the edited ones.
         train: how many pairs, whether completions without a rival count, and which edits.
         seed: of the edits, and of which further prompts get some.
-
-    Returns:
-        group, prompt_id, prompt, completion, gold_reward; a group's rows are side by side.
     """
     if train.completions_per_prompt is not None:
         sampled = sampled.groupby("group").head(train.completions_per_prompt)
-    groups = validation_set(sampled, labeller)
+    groups = _distinct(sampled, labeller)
     if not train.ties:
         differing = groups.groupby("group")["gold_reward"].transform("nunique") > 1
         groups = groups[differing]
     if train.num_pairs is not None:
         groups = _first_pairs(groups, train.num_pairs)
-    parts = [groups, *_edited(groups, labeller, train.edits, seed)]
-    return _distinct(pd.concat(parts).sort_values("group", kind="stable"))
+    prompts = _prompts(groups)
+    if train.edits.of_exact:
+        others = [i for i in labeller.space.ids_in("train") if not labeller.is_held_out(i)]
+        Random(stream_seed(seed, "further prompts", 0)).shuffle(others)
+        first = prompts[-1][0] + 1 if prompts else 0
+        prompts += list(enumerate(others[: train.edits.more_prompts], start=first))
+    return CompletionGroups(groups, prompts, labeller, train.edits, seed)
 
 
-def validation_set(sampled: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
-    """Distinct sampled completions in groups, without the prompts that `task.holdout` names."""
-    held_out = sampled["prompt_id"].map(labeller.is_held_out)
-    return _distinct(sampled[~held_out.astype(bool)])
+def validation_set(sampled: pd.DataFrame, labeller: Labeller) -> CompletionGroups:
+    """Distinct sampled completions, without the prompts that `task.holdout` names."""
+    groups = _distinct(sampled, labeller)
+    return CompletionGroups(groups, _prompts(groups), labeller, NO_EDITS, seed=0)
 
 
-def _distinct(completions: pd.DataFrame) -> pd.DataFrame:
-    """Each completion of a group once."""
-    columns = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
-    return completions.drop_duplicates(["group", "completion"], ignore_index=True)[columns]
+def _distinct(sampled: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
+    """Each sampled completion of a group once, but those held out."""
+    held_out = sampled["prompt_id"].map(labeller.is_held_out).astype(bool)
+    columns = sampled.loc[~held_out, ["group", "prompt_id", "completion", "gold_reward"]]
+    return columns.sort_values("group", kind="stable").drop_duplicates(["group", "completion"])
+
+
+def _prompts(groups: pd.DataFrame) -> list[tuple[int, int]]:
+    """Number and prompt of each group."""
+    first = groups.drop_duplicates("group")
+    return list(zip(first["group"].tolist(), first["prompt_id"].tolist(), strict=True))
 
 
 def _first_pairs(groups: pd.DataFrame, num_pairs: int) -> pd.DataFrame:
@@ -60,44 +132,3 @@ def _first_pairs(groups: pd.DataFrame, num_pairs: int) -> pd.DataFrame:
     pairs = (size * (size - 1) // 2 - equal).cumsum()
     enough = pairs.index[pairs.shift(fill_value=0) < num_pairs]
     return groups[groups["group"].isin(enough)]
-
-
-def _edited(
-    groups: pd.DataFrame, labeller: Labeller, edits: EditsParams, seed: int
-) -> Iterator[pd.DataFrame]:
-    """Edited completions of the groups' prompts, and of further prompts of their split."""
-    rng = Random(stream_seed(seed, "edits", 0))
-    space, task = labeller.space, labeller.task
-    bases = [
-        (group, prompt_id, tuple(map(int, text.split())), edits.of_sampled)
-        for group, prompt_id, text in groups[["group", "prompt_id", "completion"]].to_numpy()
-    ]
-    prompts = groups.drop_duplicates("group")[["group", "prompt_id"]].to_numpy().tolist()
-    others = [i for i in space.ids_in("train") if not labeller.is_held_out(i)]
-    rng.shuffle(others)
-    first = prompts[-1][0] + 1 if prompts else 0
-    prompts += [[group, i] for group, i in enumerate(others[: edits.more_prompts], start=first)]
-    bases += [
-        (group, prompt_id, space[prompt_id].exact(task.max_value), edits.of_exact)
-        for group, prompt_id in prompts
-    ]
-    rows = [
-        labeller.series(group, prompt_id, series)
-        for group, prompt_id, base, count in bases
-        if count
-        for series in (
-            base,
-            *_edits(base, space[prompt_id].difference, count, labeller, rng, edits),
-        )
-    ]
-    if rows:
-        yield labeller.with_prompts(pd.DataFrame(rows))
-
-
-def _edits(
-    base: Series, difference: int, count: int, labeller: Labeller, rng: Random, edits: EditsParams
-) -> Iterator[Series]:
-    max_value = labeller.task.max_value
-    kinds = possible_kinds(base, difference, max_value, edits.kinds)
-    for _ in range(count if kinds else 0):
-        yield random_edit(base, difference, max_value, rng, kinds)
