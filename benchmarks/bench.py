@@ -186,6 +186,8 @@ def training(bench: Bench) -> Iterator[Row]:
     ends = torch.arange(1, 2 * PAIRS + 1)
     completions = LabelledCompletions(
         rows=torch.randn(2 * PAIRS, sizes.d),
+        place=ends - 1,
+        outlook=torch.empty(2 * PAIRS, 0),
         ends=ends,
         prompt_rows=torch.empty(0, 0),
         prompt_ends=ends[:0],

@@ -15,6 +15,7 @@ from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import GoldRewardParams, Params, RewardModelParams, TaskParams, load_params
 from goldrm.dictionary import Dictionary
 from goldrm.features import LabelledCompletions, States
+from goldrm.hidden_states import OUTLOOK
 from goldrm.preferences import Labeller
 
 ROOT = Path(__file__).parent.parent
@@ -124,9 +125,16 @@ def layer_states(lm: NotebookLM, token_ids: Tensor, layers: Sequence[int]) -> Te
 def states_of(
     completions: Sequence[Tensor], prompts: Sequence[Tensor] = (), prompt: Sequence[int] = ()
 ) -> States:
-    """States of the completions and prompts whose rows are given; `prompt` is each one's."""
+    """States of the completions and prompts whose rows are given; `prompt` is each one's.
+
+    Where there are prompts, the last columns of the completions are their outlook.
+    """
+    both = torch.cat(list(completions))
+    width = both.shape[1] - (OUTLOOK if prompts else 0)
     return States(
-        rows=torch.cat(list(completions)),
+        rows=both[:, :width],
+        place=torch.arange(len(both)),
+        outlook=both[:, width:],
         lengths=torch.tensor([len(rows) for rows in completions]),
         prompt_rows=torch.cat(list(prompts)) if prompts else torch.zeros(0, 0),
         prompt_lengths=torch.tensor([len(rows) for rows in prompts], dtype=torch.int64),
@@ -138,6 +146,8 @@ def labelled(states: States, gold_rewards: Tensor, sizes: Sequence[int]) -> Labe
     """The completions of some states with gold rewards, in groups of such sizes."""
     return LabelledCompletions(
         rows=states.rows,
+        place=states.place,
+        outlook=states.outlook,
         ends=states.lengths.cumsum(0),
         prompt_rows=states.prompt_rows,
         prompt_ends=states.prompt_lengths.cumsum(0),

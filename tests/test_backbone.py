@@ -122,7 +122,7 @@ def test_repeated_cache_continues_rows_apart_from_each_other(backbone: Backbone)
     cache = cache_for(backbone, 3, positions=13)
     backbone.hidden_states(token_ids, cache)
     rows = torch.tensor([2, 0, 2, 2, 1])
-    copies = cache.repeated(rows, 16)
+    copies = cache.repeated(rows, cache.length, 16)
     assert copies.length == cache.length == 12
     after = backbone.hidden_states(more, copies)
     whole = backbone.hidden_states(torch.cat((token_ids[rows], more), dim=1))

@@ -22,11 +22,11 @@ from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
 from goldrm.features import States, labelled_completions, read_completions, write_states
-from goldrm.hidden_states import completion_hidden_states, outlook
+from goldrm.hidden_states import OUTLOOK, completion_hidden_states, outlook
 from goldrm.row_file import RowFile
 
 FIRST, SECOND = "make a series of terms", "Let 5 be the number"
-WIDTH = 2 * 24 + 3  # of token_damage's rows
+WIDTH = 2 * 24  # of token_damage's rows
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def test_token_damage_reads_the_completions_tokens_and_the_one_before(
     ids = [dictionary.encode(text) for text in (FIRST, "2 4 6")]
     expected = completion_hidden_states(backbone, ids[:1], ids[1:], layers, [1])
     top = completion_hidden_states(backbone, ids[:1], ids[1:], [2], [1]).completions[0]
-    rows = torch.cat((expected.completions[0], outlook(backbone, top, ids[1])), dim=1)
     params = token_damage.model_copy(update={"layers": layers})
     found = read_completions(backbone, dictionary, params, [FIRST], ["2 4 6"])
     assert (found.rows.shape, found.prompt_rows.shape) == ((4, WIDTH), (5, 24))
-    torch.testing.assert_close(found.rows, rows, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.rows[found.place], expected.completions[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.outlook, outlook(backbone, top, ids[1]), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.prompt_rows, expected.prompts[0], atol=1e-5, rtol=0)
 
 
@@ -125,24 +125,30 @@ def test_completions_are_labelled_in_the_tables_order(
     found = labelled_completions(tmp_path)
     texts = completions.rows[["prompt", "completion"]].to_numpy()
     alone = [reading(readout, *text) for text in texts]
-    expected = torch.cat([states.rows for states in alone])
     assert all_of(found.rows).dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 2e-3
-    torch.testing.assert_close(all_of(found.rows).float(), expected, atol=tolerance, rtol=tolerance)
+    rows = all_of(found.rows)[found.place]
+    for there, own in (
+        (rows, [states.rows[states.place] for states in alone]),
+        (found.outlook, [states.outlook for states in alone]),
+    ):
+        torch.testing.assert_close(there.float(), torch.cat(own), atol=tolerance, rtol=tolerance)
     if readout == "token_damage":
         of_prompts = all_of(found.prompt_rows).float().tensor_split(found.prompt_ends[:-1])
         for prompt, states in zip(found.prompt.tolist(), alone, strict=True):
             torch.testing.assert_close(of_prompts[prompt], states.prompt_rows, atol=2e-3, rtol=2e-3)
         assert len(of_prompts) == {128: 2, 2: 2 + 1, 1: 3}[chunk], "once a chunk"
+        shared = {128: 4 + 3 + 2, 2: 4 + 2 + 5, 1: 4 + 2 + 5}[chunk]
+        assert len(found.rows) == shared, "what completions of a chunk begin with: once"
     assert found.ends.tolist() == np.cumsum(lengths).tolist()
     assert found.gold_rewards.dtype == torch.float32
     assert found.gold_rewards.tolist() == [7.0, 5.0, 1.25, 3.5, 2.0]
     assert (found.groups.tolist(), len(found)) == ([2, 3, 5], 3)
 
     states, gold_rewards, group = found.batch(torch.tensor([2, 0]))
-    rows = all_of(found.rows)
-    last, first = rows[sum(lengths[:3]) :], rows[: sum(lengths[:2])]
-    assert torch.equal(states.rows, torch.cat((last, first)))
+    for found_there, there in ((states.rows[states.place], rows), (states.outlook, found.outlook)):
+        last, first = there[sum(lengths[:3]) :], there[: sum(lengths[:2])]
+        assert torch.equal(found_there, torch.cat((last, first)))
     assert states.lengths.tolist() == lengths[3:] + lengths[:2]
     assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
     assert group.tolist() == [0, 0, 1, 1]
@@ -158,7 +164,7 @@ def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
     prompt_lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     prompts = torch.arange(float(sum(prompt_lengths))).split(prompt_lengths)
     prompt = [data.draw(st.integers(0, len(prompts) - 1)) for _ in gold]
-    completions = rows[:, None].split(all_lengths.tolist())
+    completions = rows[:, None].expand(-1, 1 + OUTLOOK).split(all_lengths.tolist())
     states = states_of(completions, [each[:, None] for each in prompts], prompt)
     whole = labelled(states, gold, sizes.tolist())
     states, gold_rewards, group = whole.batch(torch.tensor(chosen))
@@ -169,7 +175,8 @@ def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
             of_prompt = prompts[prompt[completion]].tolist()
             own = by_completion[completion].tolist()
             expected.append((float(completion), number, own, of_prompt))
-    found_rows = [each.tolist() for each in states.rows[:, 0].split(states.lengths.tolist())]
+    assert torch.equal(states.outlook[:, :1], states.rows[states.place])
+    found_rows = [each.tolist() for each in states.outlook[:, 0].split(states.lengths.tolist())]
     of_prompts = states.prompt_rows[:, 0].split(states.prompt_lengths.tolist())
     answered = [of_prompts[each].tolist() for each in states.prompt]
     found = zip(gold_rewards.tolist(), group.tolist(), found_rows, answered, strict=True)
@@ -192,7 +199,7 @@ def test_rows_stay_in_the_file(
     write_states(backbone, dictionary, token_damage, completions, tmp_path)
     rows = labelled_completions(tmp_path).rows
     with (tmp_path / "rows.bin").open("r+b") as file:
-        assert file.seek(0, os.SEEK_END) == 16 * WIDTH * 2
+        assert file.seek(0, os.SEEK_END) == 9 * WIDTH * 2
         file.seek(0)
         file.write(np.full(WIDTH, 0.25, dtype=np.float16).tobytes())
     first, second = rows[torch.arange(2)].tolist()

@@ -224,7 +224,7 @@ def test_outlook_is_never_below_unlikely(backbone: Backbone):
 def test_what_completions_begin_with_is_read_once(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
-    """A completion that another of its prompt begins with, or repeats, takes its first states."""
+    """Of what the first of a prompt's completions begins with, the others take its states."""
     prompts = [[1, 2]] * 7 + [[3, 4]]
     completions = [[5, 6], [5, 6, 7], [], [5, 6], [6], [5, 8], [5, 6, 7, 9], [5, 6]]
     alone = [
@@ -239,8 +239,9 @@ def test_what_completions_begin_with_is_read_once(
         return hidden(self, token_ids, *args, **options)
 
     monkeypatch.setattr(Backbone, "hidden_states", noted)
-    found = completion_hidden_states(backbone, prompts, completions, [0, 2], [1]).completions
-    for together, one in zip(found, alone, strict=True):
+    found = completion_hidden_states(backbone, prompts, completions, [0, 2], [1])
+    for together, one in zip(found.completions, alone, strict=True):
         torch.testing.assert_close(together, one, atol=1e-5, rtol=0)
+    assert len(found.rows) == 2 + sum(map(len, [[5, 6], [5, 6], [6], [7], [7, 9], [8]]))
     behind = [each for each in read if each not in ([], [1, 2], [3, 4])]
-    assert sorted(behind) == [[5, 6], [5, 6, 7, 9], [5, 8], [6]]
+    assert sorted(behind) == [[5, 6], [5, 6], [6], [7], [7, 9], [8]]

@@ -19,7 +19,7 @@ from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.features import States
-from goldrm.hidden_states import last_hidden_states
+from goldrm.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model import (
     LastTokenReadout,
     Outcome,
@@ -111,7 +111,8 @@ def some_states(lengths: Sequence[int], prompts: Sequence[int], prompt: Sequence
 
 def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor) -> float:
     """The reward of one completion, query by query and token by token."""
-    states = (rows - readout.scale.mean) / readout.scale.deviation
+    states = (rows[:, :48] - readout.scale.mean) / readout.scale.deviation
+    expected = (rows[:, 48:] - readout.outlook_scale.mean) / readout.outlook_scale.deviation
     prompt = (prompt_rows - readout.prompt_scale.mean) / readout.prompt_scale.deviation
     attention = torch.softmax(readout.queries(prompt), dim=0).T
     values = [prompt @ each for each in readout.values]
@@ -119,14 +120,18 @@ def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor
     kinds = readout.damage.out_features
     deviation, total = torch.zeros(kinds), torch.zeros(kinds)
     token = F.relu(readout.carried.bias)  # of a completion without tokens: nothing seen
-    for before, at in pairwise(states):
+    for (before, expected_before), (at, expected_at) in pairwise(
+        zip(states, expected, strict=True)
+    ):
         of_before, of_at = readout.before_and_at(torch.stack((before, at))).chunk(2, dim=1)
-        seen = F.relu(of_before[0] + of_at[1] + readout.asked(asked))
+        of_outlook = readout.outlook(torch.cat((expected_before, expected_at)))
+        seen = F.relu(of_before[0] + of_at[1] + of_outlook + readout.asked(asked))
         seen = F.relu(readout.token(seen))
         deviation = deviation + readout.deviation(seen)
         token = F.relu(readout.carried(torch.cat((seen, deviation.relu(), (-deviation).relu()))))
         total = total + F.softplus(readout.damage(token))
-    end = F.relu(readout.end(states[-1]) + readout.asked_at_end(asked))
+    end = readout.end(states[-1]) + readout.outlook_at_end(expected[-1])
+    end = F.relu(end + readout.asked_at_end(asked))
     end = F.relu(readout.missing(torch.cat((end, token))))
     total = total + F.softplus(readout.missing_damage(end))
     return readout.reward(F.relu(readout.reward_hidden(torch.log(1 + total)))).item()
@@ -147,15 +152,30 @@ def test_reward_is_the_completions_own(damage: TokenDamageReadout):
     assert torch.tensor(alone).std() > 1e-3, "the rewards should differ"
 
 
+def test_shared_rows_are_as_good_as_their_copies(damage: TokenDamageReadout):
+    """Completions that begin alike share rows, not what is expected there; in any order."""
+    damage.ceiling.fill_(torch.inf)
+    rows, outlook, prompt = some_rows(7, 48), some_rows(14, OUTLOOK, seed=1), some_rows(5, 24)
+    places = [[6, 0, 1, 2, 3], [6, 0, 1, 4, 5], [6, 0], [6, 0]]
+    parts = zip(places, outlook.split([5, 5, 2, 2]), strict=True)
+    copies = states_of([torch.cat((rows[at], own), 1) for at, own in parts], [prompt], [0] * 4)
+    shared = replace(copies, rows=rows, place=torch.tensor(sum(places, [])))
+    found = damage(shared)
+    assert found.tolist() == pytest.approx(damage(copies).tolist(), abs=1e-5)
+    assert len(set(found.tolist())) == 4
+
+
+@pytest.mark.parametrize("name", ["rows", "outlook"])
 @pytest.mark.parametrize("changed", range(6))
 def test_every_token_matters_and_the_state_before_the_first(
-    damage: TokenDamageReadout, changed: int
+    damage: TokenDamageReadout, changed: int, name: str
 ):
     """And every token of the prompt, to the completions that answer it."""
     damage.ceiling.fill_(torch.inf)
     states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
     before = damage(states)
-    states.rows[4 + changed] += torch.linspace(-20, 20, 51)
+    row = getattr(states, name)[4 + changed]
+    row += torch.linspace(-10, 10, len(row))
     between = damage(states)
     states.prompt_rows[5 + changed] += torch.linspace(-20, 20, 24)
     after = damage(states)
@@ -197,10 +217,14 @@ def test_fit_scale_standardises(
     """In several parts; far from 0, where float32's squares would cancel; one feature constant."""
     monkeypatch.setattr(reward_model, "SCALE_ROWS", 7)
     rows, prompt_rows = (500 + 3 * some_rows(100, width).to(dtype) for width in (51, 24))
-    rows[:, 5] = prompt_rows[:, 5] = 2.0
+    rows[:, 5] = rows[:, 50] = prompt_rows[:, 5] = 2.0
     states = states_of(rows.split(50), [prompt_rows])
     damage.fit_scale(labelled(states, torch.tensor([1.0, 6.0]), [2]))
-    for scale, values in ((damage.scale, rows), (damage.prompt_scale, prompt_rows)):
+    for scale, values in (
+        (damage.scale, states.rows),
+        (damage.outlook_scale, states.outlook),
+        (damage.prompt_scale, prompt_rows),
+    ):
         mean, deviation = values.double().mean(0), values.double().std(0, correction=0)
         torch.testing.assert_close(scale.mean.double(), mean, atol=1e-4, rtol=0)
         expected = deviation.clamp(min=1e-3)

@@ -57,7 +57,11 @@ def test_members_differ_by_their_seeds_alone(
     completions = training_set(sampled["train"], labeller, train, 5)[:]
     labelled = labelled_completions(tmp_path / "train")
     for state in trained.states:
-        for name, rows in (("scale", labelled.rows), ("prompt_scale", labelled.prompt_rows)):
+        for name, rows in (
+            ("scale", labelled.rows),
+            ("outlook_scale", labelled.outlook),
+            ("prompt_scale", labelled.prompt_rows),
+        ):
             expected = torch.cat(list(rows.split(8))).float().mean(0)
             torch.testing.assert_close(state[f"{name}.mean"], expected, atol=1e-4, rtol=0)
         assert state["ceiling"] == completions["gold_reward"].max()

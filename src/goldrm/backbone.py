@@ -63,20 +63,22 @@ class KeyValueCache:
         return cls(like.new_empty(shape))
 
     def rows(self, first: int, end: int) -> "KeyValueCache":
-        """An empty cache of some of the sequences; what is written there is written here."""
-        return KeyValueCache(self._states[:, :, first:end])
+        """A cache of some of the sequences; what is written there is written here."""
+        rows = KeyValueCache(self._states[:, :, first:end])
+        rows.length = self.length
+        return rows
 
     def begin_with(self, prefix: "KeyValueCache", length: int) -> None:
         """Let every sequence begin with the first `length` positions of another cache's one."""
         self._states[:, :, :, :, :length] = prefix._states[:, :, :, :, :length]
         self.length = length
 
-    def repeated(self, rows: Int[Tensor, " batch"], positions: int) -> "KeyValueCache":
-        """A copy of what was seen of the sequences `rows`, with room for `positions` in all."""
-        seen = self._states[:, :, rows, :, : self.length]
+    def repeated(self, rows: Int[Tensor, " batch"], length: int, positions: int) -> "KeyValueCache":
+        """A copy of the sequences `rows`, up to a length, with room for `positions` in all."""
+        seen = self._states[:, :, rows, :, :length]
         copy = KeyValueCache(seen.new_empty((*seen.shape[:4], positions, seen.shape[5])))
-        copy._states[:, :, :, :, : self.length] = seen
-        copy.length = self.length
+        copy._states[:, :, :, :, :length] = seen
+        copy.length = length
         return copy
 
     def append(
@@ -151,7 +153,8 @@ class SelfAttention(nn.Module):
         """Some of queries, keys and values: the rows `first` … `end` of their projection."""
         batch, time, embd = hidden.shape
         projected = F.linear(hidden, self.in_proj_weight[first:end], self.in_proj_bias[first:end])
-        heads = projected.view(batch, time, -1, self.num_heads, embd // self.num_heads)
+        kinds = (end - first) // embd
+        heads = projected.view(batch, time, kinds, self.num_heads, embd // self.num_heads)
         return heads.permute(2, 0, 3, 1, 4)  # (kinds, B, H, T, D/H)
 
 

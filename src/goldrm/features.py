@@ -25,7 +25,7 @@ from goldrm.row_file import RowFile, RowWriter
 
 CHUNK = 128  # groups whose hidden states are computed, and kept for resuming, together
 ROWS = ("rows", "prompt_rows")  # the large ones of what a readout reads
-SMALL = ("lengths", "prompt_lengths", "prompt", "gold_rewards", "sizes")  # sizes: of the groups
+SMALL = ("place", "outlook", "lengths", "prompt_lengths", "prompt", "gold_rewards", "sizes")
 JOINED = "joined.safetensors"  # the small ones of all chunks; where it is, the large ones are too
 
 
@@ -34,14 +34,19 @@ class States:
     """What a readout reads of some completions.
 
     Attributes:
-        rows: hidden states, those of a completion side by side.
-        lengths: how many rows each completion has, at least one.
+        rows: hidden states; completions of one prompt may share some.
+        place: the row of each place in a completion, those of a completion side by side.
+        outlook: what the language model expects at each place (`hidden_states.outlook`); empty
+            where a readout doesn't read it.
+        lengths: how many places each completion has, at least one.
         prompt_rows: hidden states of the prompts' tokens; empty where a readout reads none.
         prompt_lengths: how many rows each prompt has.
         prompt: which prompt each completion answers, from 0.
     """
 
     rows: Float[Tensor, "rows embds"]
+    place: Int[Tensor, " places"]
+    outlook: Float[Tensor, "places expected"]
     lengths: Int[Tensor, " completions"]
     prompt_rows: Float[Tensor, "prompt_rows prompt_embds"]
     prompt_lengths: Int[Tensor, " prompts"]
@@ -51,6 +56,8 @@ class States:
         """The same on a device, in float32."""
         return States(
             self.rows.to(device).float(),
+            self.place.to(device),
+            self.outlook.to(device).float(),
             self.lengths.to(device),
             self.prompt_rows.to(device).float(),
             self.prompt_lengths.to(device),
@@ -87,17 +94,16 @@ def read_completions(
     d = backbone.sizes.d
     layers = sorted({*params.layers, backbone.sizes.num_layers})
     states = completion_hidden_states(backbone, before, after, layers, params.prompt_layers)
-    device = states.completions[0].device
-    seen = [
-        torch.cat(
-            (hidden[:, : len(params.layers) * d], outlook(backbone, hidden[:, -d:], completion)),
-            dim=1,
-        )
-        for hidden, completion in zip(states.completions, after, strict=True)
+    device, top = states.rows.device, states.rows[:, -d:]
+    expected = [
+        outlook(backbone, top[place], completion)
+        for place, completion in zip(states.places, after, strict=True)
     ]
     return States(
-        torch.cat(seen),
-        torch.tensor([len(each) for each in states.completions], device=device),
+        states.rows[:, : len(params.layers) * d],
+        torch.cat(states.places).to(device),
+        torch.cat(expected),
+        torch.tensor([len(each) for each in states.places], device=device),
         torch.cat(states.prompts),
         torch.tensor([len(each) for each in states.prompts], device=device),
         torch.tensor(states.prompt, device=device),
@@ -105,8 +111,9 @@ def read_completions(
 
 
 def _last_token(rows: Float[Tensor, "completions embd"]) -> States:
-    one = torch.ones(len(rows), dtype=torch.int64, device=rows.device)
-    return States(rows, one, rows.new_empty((0, 0)), one[:0], torch.zeros_like(one))
+    place = torch.arange(len(rows), device=rows.device)
+    one, nothing = torch.ones_like(place), rows[:, :0]
+    return States(rows, place, nothing, one, nothing[:0], one[:0], torch.zeros_like(one))
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,10 @@ class LabelledCompletions:
     """Completions in groups, of which each is one prompt's.
 
     Attributes:
-        rows: hidden states of all completions, one after the other.
-        ends: where the rows of each completion end.
+        rows: hidden states; completions of one prompt may share some.
+        place: the row of each place in a completion, of all completions one after the other.
+        outlook: what the language model expects at each place; empty where it isn't read.
+        ends: where the places of each completion end.
         prompt_rows: hidden states of all prompts.
         prompt_ends: where the rows of each prompt end.
         prompt: which prompt each completion answers.
@@ -124,6 +133,8 @@ class LabelledCompletions:
     """
 
     rows: Float[Tensor, "rows embds"] | RowFile
+    place: Int[Tensor, " places"]
+    outlook: Float[Tensor, "places expected"]
     ends: Int[Tensor, " completions"]
     prompt_rows: Float[Tensor, "prompt_rows prompt_embds"] | RowFile
     prompt_ends: Int[Tensor, " prompts"]
@@ -139,13 +150,16 @@ class LabelledCompletions:
     ) -> tuple[States, Float[Tensor, " completions"], Int[Tensor, " completions"]]:
         """States and gold rewards of the groups' completions, and the group of each, from 0."""
         completions, group = _spans(self.groups, groups)
-        rows, owner = _spans(self.ends, completions)
+        places, owner = _spans(self.ends, completions)
+        rows, place = torch.unique(self.place[places], return_inverse=True)
         prompts, prompt = torch.unique(self.prompt[completions], return_inverse=True)
         if not len(self.prompt_ends):
             prompts = prompts[:0]
         prompt_rows, prompt_owner = _spans(self.prompt_ends, prompts)
         states = States(
             self.rows[rows],
+            place,
+            self.outlook[places],
             torch.bincount(owner, minlength=len(completions)),
             self.prompt_rows[prompt_rows],
             torch.bincount(prompt_owner, minlength=len(prompts)),
@@ -202,11 +216,11 @@ def write_states(
         )
         tensors = {field.name: getattr(states, field.name).cpu() for field in fields(states)}
         if params.readout != "last_token":
-            tensors |= {name: tensors[name].half() for name in ROWS}
+            tensors |= {name: tensors[name].half() for name in (*ROWS, "outlook")}
         sizes = part.groupby("group", sort=False).size()
         return tensors | {
             "gold_rewards": torch.tensor(part["gold_reward"].tolist()),
-            "sizes": torch.tensor(sizes.tolist()),
+            "sizes": torch.tensor(sizes.tolist()),  # of the groups
         }
 
     chunks = range(-(-len(groups) // CHUNK))
@@ -229,11 +243,13 @@ def _join(files: Sequence[Path], work: Path) -> None:
     """Make one of the chunks' files, and delete them."""
     if not (work / JOINED).exists():
         small: dict[str, list[Tensor]] = {name: [] for name in SMALL}
-        prompts, half, widths = 0, False, {}
+        count, prompts, half, widths = 0, 0, False, {}
         with ExitStack() as stack:
             rows = {name: stack.enter_context(RowWriter(work / f"{name}.bin")) for name in ROWS}
             for file in files:
                 tensors, _ = read_tensors(file)
+                tensors["place"] += count
+                count += len(tensors["rows"])
                 tensors["prompt"] += prompts
                 prompts += len(tensors["prompt_lengths"])
                 for name, parts in small.items():
@@ -258,6 +274,8 @@ def labelled_completions(work: Path) -> LabelledCompletions:
     rows = {name: RowFile(work / f"{name}.bin", described["widths"][name], dtype) for name in ROWS}
     return LabelledCompletions(
         rows=rows["rows"],
+        place=joined["place"],
+        outlook=joined["outlook"],
         ends=torch.cumsum(joined["lengths"], 0),
         prompt_rows=rows["prompt_rows"],
         prompt_ends=torch.cumsum(joined["prompt_lengths"], 0),

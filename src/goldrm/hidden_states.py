@@ -4,12 +4,12 @@ It must not know rewards nor readouts.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
+from itertools import groupby, takewhile
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from goldrm.backbone import Backbone, KeyValueCache
@@ -56,14 +56,22 @@ class CompletionStates:
     """Hidden states of completions and of the prompts that they answer.
 
     Attributes:
-        completions: of each completion's tokens, and of the prompt's last token before them.
+        rows: of the prompts' last tokens and of the completions' tokens; what a completion has in
+            common with the first of its prompt's is here once.
+        places: which rows are each completion's: that of the prompt's last token, then its own.
         prompts: of each distinct prompt's tokens.
         prompt: which of these each completion answers.
     """
 
-    completions: list[Float[Tensor, "_tokens embds"]]
+    rows: Float[Tensor, "rows embds"]
+    places: list[Int[Tensor, " _tokens"]]
     prompts: list[Float[Tensor, "_tokens prompt_embds"]]
     prompt: list[int]
+
+    @property
+    def completions(self) -> list[Float[Tensor, "_tokens embds"]]:
+        """The rows of each completion."""
+        return [self.rows[each] for each in self.places]
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,9 @@ def completion_hidden_states(
     pairs = zip(prompts, completions, strict=True)
     placed = [_place(backbone, i, *pair) for i, pair in enumerate(pairs)]
     placed.sort(key=lambda one: (one.width, len(one.prompt), one.prompt))
-    states: dict[int, Tensor] = {}
+    rows: list[Tensor] = []
+    count = 0  # of them
+    places: dict[int, Tensor] = {}
     of_prompts: list[Tensor] = []
     prompt: dict[int, int] = {}
     reading = _Reading(backbone, sorted({*layers, *prompt_layers}))
@@ -117,14 +127,19 @@ def completion_hidden_states(
         by_prompt = [list(same) for _, same in groupby(alike, key=lambda one: one.prompt)]
         for part in _parts(by_prompt, PROMPTS):
             cache = _cache(backbone, len(part), width)
-            read = reading.prompts(part, cache, width)
+            states = reading.prompts(part, cache, width)
             for number, same in enumerate(part, start=len(of_prompts)):
                 prompt |= {one.index: number for one in same}
-            of_prompts += [reading.of(prompt_layers, each) for each in read]
-            last = reading.of(layers, torch.stack([each[-1] for each in read]))
-            states |= _read(reading, part, cache, last, layers)
+            of_prompts += [reading.of(prompt_layers, each) for each in states]
+            last = [reading.of(layers, each[-1:]) for each in states]
+            for read in _read(reading, part, cache, last, layers):
+                places |= {index: count + own for index, own in read.places.items()}
+                rows += read.parts
+                count += read.count
     order = range(len(placed))
-    return CompletionStates([states[i] for i in order], of_prompts, [prompt[i] for i in order])
+    return CompletionStates(
+        torch.cat(rows), [places[i] for i in order], of_prompts, [prompt[i] for i in order]
+    )
 
 
 @torch.no_grad()
@@ -186,16 +201,17 @@ class _Reading:
         read = self.backbone.read(sequences, cache, width, last_only=False, layers=self.layers)
         return [each for alike in read for each in alike]
 
-    def completions(
-        self, completions: list[list[int]], cache: KeyValueCache
-    ) -> Float[Tensor, "batch time embds"]:
-        """All layers' states of completions behind what the cache holds, padded on the right."""
-        longest = max(map(len, completions))
+    def behind(
+        self, cache: KeyValueCache, tokens: list[list[int]], wanted: Sequence[int]
+    ) -> list[Float[Tensor, "_tokens embds"]]:
+        """Some layers' states of tokens behind what the cache has seen of each sequence."""
+        longest = max(map(len, tokens))
         padding = self.backbone.sizes.padding_int
-        padded = [each + [padding] * (longest - len(each)) for each in completions]
+        padded = [each + [padding] * (longest - len(each)) for each in tokens]
         device = self.backbone.token_prediction.weight.device
         token_ids = torch.tensor(padded, dtype=torch.int64, device=device)
-        return self.backbone.hidden_states(token_ids, cache, layers=self.layers)
+        read = self.of(wanted, self.backbone.hidden_states(token_ids, cache, layers=self.layers))
+        return [states[: len(each)] for states, each in zip(read, tokens, strict=True)]
 
 
 def _place(backbone: Backbone, index: int, prompt: list[int], completion: list[int]) -> _Placed:
@@ -206,44 +222,74 @@ def _place(backbone: Backbone, index: int, prompt: list[int], completion: list[i
     return _Placed(index, width, tuple(padded[-width:]), completion)
 
 
+@dataclass
+class _Rows:
+    """What is read of one prompt's completions.
+
+    Attributes:
+        parts: the rows, that of the prompt's last token first.
+        places: which of them are each completion's, by its index.
+        count: of the rows.
+    """
+
+    parts: list[Float[Tensor, "_tokens embds"]]
+    places: dict[int, Int[Tensor, " _tokens"]] = field(default_factory=dict)
+    count: int = 1
+
+    def add(self, index: int, common: int, states: Float[Tensor, "_tokens embds"]) -> None:
+        """A completion, of which the first `common` tokens are those of the first one added."""
+        own = torch.arange(self.count, self.count + len(states))
+        self.places[index] = torch.cat((torch.arange(common + 1), own))
+        self.parts.append(states)
+        self.count += len(states)
+
+
 def _read(
     reading: _Reading,
     by_prompt: list[list[_Placed]],
     cache: KeyValueCache,
-    before: Float[Tensor, "prompts embds"],
+    before: list[Float[Tensor, "1 embds"]],
     layers: Sequence[int],
-) -> dict[int, Tensor]:
-    """States by index: of the prompt's last token, and of the completion's behind it."""
-    rows = [(row, nested) for row, same in enumerate(by_prompt) for nested in _nested(same)]
-    rows.sort(key=lambda each: len(each[1][0].completion))
-    states: dict[int, Tensor] = {}
-    for part in _parts(rows, BATCH):
-        owners = torch.tensor([row for row, _ in part], device=before.device)
-        completions = [nested[0].completion for _, nested in part]
-        longest = len(completions[-1])
-        after = before.new_empty((len(part), 0, before.shape[1]))
-        if longest:
-            copies = cache.repeated(owners, cache.length + longest)
-            after = reading.of(layers, reading.completions(completions, copies))
-        both = torch.cat((before[owners][:, None], after), dim=1)
-        states |= {
-            one.index: both[row, : len(one.completion) + 1]
-            for row, (_, nested) in enumerate(part)
-            for one in nested
-        }
-    return states
+) -> list[_Rows]:
+    """Read each prompt's completions: the first one whole, of the others what is different.
+
+    Args:
+        reading: by what.
+        by_prompt: the completions of each prompt.
+        cache: has seen the prompts.
+        before: states of their last tokens.
+        layers: whose states are wanted.
+    """
+    rows = [_Rows([state]) for state in before]
+    width, firsts = cache.length, [same[0].completion for same in by_prompt]
+    order = sorted(range(len(firsts)), key=lambda prompt: len(firsts[prompt]))
+    seen = cache.repeated(torch.tensor(order), width, width + len(firsts[order[-1]]))
+    for part in _parts(list(enumerate(order)), BATCH):
+        own = seen.rows(part[0][0], part[-1][0] + 1)
+        read = reading.behind(own, [firsts[prompt] for _, prompt in part], layers)
+        for (_, prompt), states in zip(part, read, strict=True):
+            rows[prompt].add(by_prompt[prompt][0].index, 0, states)
+    others = [
+        (_common(one.completion, firsts[prompt]), place, one)
+        for place, prompt in enumerate(order)
+        for one in by_prompt[prompt][1:]
+    ]
+    others.sort(key=lambda each: (each[0], len(each[2].completion)))
+    for common, alike in groupby(others, key=lambda each: each[0]):
+        for part in _parts(list(alike), BATCH):
+            rest = [one.completion[common:] for _, _, one in part]
+            owners = torch.tensor([place for _, place, _ in part])
+            end = width + common
+            read = reading.behind(seen.repeated(owners, end, end + len(rest[-1])), rest, layers)
+            for (_, place, one), states in zip(part, read, strict=True):
+                rows[order[place]].add(one.index, common, states)
+    return rows
 
 
-def _nested(same: list[_Placed]) -> list[list[_Placed]]:
-    """One prompt's completions, each with those that it begins with: their states are its first."""
-    found: list[list[_Placed]] = []
-    # In this order a completion comes right behind those that begin with it.
-    for one in sorted(same, key=lambda one: one.completion, reverse=True):
-        if found and found[-1][0].completion[: len(one.completion)] == one.completion:
-            found[-1].append(one)
-        else:
-            found.append([one])
-    return found
+def _common(one: list[int], other: list[int]) -> int:
+    """How many tokens both begin with."""
+    same = (a == b for a, b in zip(one, other, strict=False))
+    return sum(takewhile(bool, same))
 
 
 def _cache(backbone: Backbone, batch: int, width: int) -> KeyValueCache:

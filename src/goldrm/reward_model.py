@@ -39,8 +39,8 @@ class LastTokenReadout(nn.Module):
         """Nothing: the LayerNorm scales each state by itself."""
 
     def forward(self, states: States) -> Float[Tensor, " completions"]:
-        """Reward of each completion, of which there is one row, its last token's."""
-        return self.reward_prediction(states.rows).squeeze(-1)
+        """Reward of each completion, of which there is one place, its last token's."""
+        return self.reward_prediction(states.rows[states.place]).squeeze(-1)
 
 
 class TokenDamageReadout(nn.Module):
@@ -66,12 +66,15 @@ class TokenDamageReadout(nn.Module):
         values = torch.empty(PROMPT_QUERIES, prompt_embds, QUERY_SIZE).uniform_(-1, 1)
         self.values = nn.Parameter(values / prompt_embds**0.5)
         self.before_and_at = nn.Linear(embds, 2 * size)
+        self.outlook_scale = Standardised(OUTLOOK)
+        self.outlook = nn.Linear(2 * OUTLOOK, size, bias=False)
         self.asked = nn.Linear(asked, size, bias=False)
         self.token = nn.Linear(size, size)
         self.deviation = nn.Linear(size, kinds)
         self.carried = nn.Linear(size + 2 * kinds, size)
         self.damage = nn.Linear(size, kinds)
         self.end = nn.Linear(embds, size)
+        self.outlook_at_end = nn.Linear(OUTLOOK, size, bias=False)
         self.asked_at_end = nn.Linear(asked, size, bias=False)
         self.missing = nn.Linear(2 * size, size)
         self.missing_damage = nn.Linear(size, kinds)
@@ -86,6 +89,7 @@ class TokenDamageReadout(nn.Module):
         The highest gold reward becomes the ceiling of the rewards.
         """
         self.scale.fit(completions.rows)
+        self.outlook_scale.fit(completions.outlook)
         self.prompt_scale.fit(completions.prompt_rows)
         nn.init.constant_(self.reward.bias, float(completions.gold_rewards.mean()))
         self.ceiling.copy_(completions.gold_rewards.max())
@@ -98,8 +102,12 @@ class TokenDamageReadout(nn.Module):
         first = last + 1 - lengths
         asked = self._asked(states)[states.prompt]
         judged = torch.ones(len(owner), 1, device=owner.device).index_fill(0, first, 0.0)
+        # Once a row, and there may be several places to a row.
         before, at = self.scale.linear(states.rows, self.before_and_at).chunk(2, dim=1)
-        token = at + before.roll(1, 0) + self.asked(asked)[owner]
+        token = at.index_select(0, states.place) + before.index_select(0, states.place.roll(1))
+        expected = self.outlook_scale(states.outlook)
+        expected_before_and_at = torch.cat((expected.roll(1, 0), expected), dim=1)
+        token = token + self.outlook(expected_before_and_at) + self.asked(asked)[owner]
         token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
         # Added up by completion: over all rows the sums would grow, and round by the company.
         places = _places(lengths)
@@ -107,8 +115,8 @@ class TokenDamageReadout(nn.Module):
         carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
         token = F.relu(self.carried(carried))
         damage = F.softplus(self.damage(token)) * judged
-        end = self.scale.linear(states.rows[last], self.end)
-        end = F.relu(end + self.asked_at_end(asked))
+        end = self.scale.linear(states.rows[states.place[last]], self.end)
+        end = F.relu(end + self.outlook_at_end(expected[last]) + self.asked_at_end(asked))
         end = self.dropout(F.relu(self.missing(torch.cat((end, token[last]), dim=1))))
         total = F.softplus(self.missing_damage(end)).index_add(0, owner, damage)
         reward = self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
@@ -186,7 +194,7 @@ def empty_readout(params: RewardModelParams, sizes: BackboneSizes) -> Readout:
     if params.readout == "last_token":
         return LastTokenReadout(sizes.d)
     return TokenDamageReadout(
-        params, len(params.layers) * sizes.d + OUTLOOK, len(params.prompt_layers) * sizes.d
+        params, len(params.layers) * sizes.d, len(params.prompt_layers) * sizes.d
     )
 
 
