@@ -101,7 +101,7 @@ def test_unknown_word_is_refused(reading):
         reading("token_damage", FIRST, "2 eleven")
 
 
-@pytest.mark.parametrize("chunk", [128, 2, 1])
+@pytest.mark.parametrize("chunk", [256, 2, 1])
 @pytest.mark.parametrize(
     ("readout", "lengths", "dtype"),
     [("last_token", [1] * 5, torch.float32), ("token_damage", [4, 3, 2, 5, 2], torch.float16)],
@@ -137,8 +137,8 @@ def test_completions_are_labelled_in_the_tables_order(
         of_prompts = all_of(found.prompt_rows).float().tensor_split(found.prompt_ends[:-1])
         for prompt, states in zip(found.prompt.tolist(), alone, strict=True):
             torch.testing.assert_close(of_prompts[prompt], states.prompt_rows, atol=2e-3, rtol=2e-3)
-        assert len(of_prompts) == {128: 2, 2: 2 + 1, 1: 3}[chunk], "once a chunk"
-        shared = {128: 4 + 3 + 2, 2: 4 + 2 + 5, 1: 4 + 2 + 5}[chunk]
+        assert len(of_prompts) == {256: 2, 2: 2 + 1, 1: 3}[chunk], "once a chunk"
+        shared = {256: 4 + 3 + 2, 2: 4 + 2 + 5, 1: 4 + 2 + 5}[chunk]
         assert len(found.rows) == shared, "what completions of a chunk begin with: once"
     assert found.ends.tolist() == np.cumsum(lengths).tolist()
     assert found.gold_rewards.dtype == torch.float32

@@ -159,7 +159,7 @@ def test_states_of_completions_are_those_of_whole_sequences(
 
     They don't depend on the company, on its order, nor on how many are read together.
     """
-    monkeypatch.setattr(hidden_states, "BATCH", batch)
+    monkeypatch.setattr(hidden_states, "BEHIND", batch)
     monkeypatch.setattr(hidden_states, "PROMPTS", prompts_together)
     for prompts, completions in (texts, [each[::-1] for each in texts]):
         found = completion_hidden_states(backbone, prompts, completions, layers, prompt_layers)

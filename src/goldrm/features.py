@@ -23,7 +23,7 @@ from goldrm.dictionary import Dictionary
 from goldrm.hidden_states import completion_hidden_states, last_hidden_states, outlook
 from goldrm.row_file import RowFile, RowWriter
 
-CHUNK = 128  # groups whose hidden states are computed, and kept for resuming, together
+CHUNK = 256  # groups whose hidden states are computed, and kept for resuming, together
 ROWS = ("rows", "prompt_rows")  # the large ones of what a readout reads
 SMALL = ("place", "outlook", "lengths", "prompt_lengths", "prompt", "gold_rewards", "sizes")
 JOINED = "joined.safetensors"  # the small ones of all chunks; where it is, the large ones are too

@@ -19,7 +19,8 @@ T = TypeVar("T")
 BATCH = 32  # sequences read together; their activations should fit the processor's cache
 OUTLOOK = 3  # numbers that `outlook` tells of each token
 UNLIKELY = -20.0  # nats
-PROMPTS = 128  # prompts whose keys and values are in memory together
+PROMPTS = 256  # whose keys and values are in memory together
+BEHIND = 16  # completions read together behind their prompts, padded to the longest
 
 
 @torch.no_grad()
@@ -264,7 +265,7 @@ def _read(
     width, firsts = cache.length, [same[0].completion for same in by_prompt]
     order = sorted(range(len(firsts)), key=lambda prompt: len(firsts[prompt]))
     seen = cache.repeated(torch.tensor(order), width, width + len(firsts[order[-1]]))
-    for part in _parts(list(enumerate(order)), BATCH):
+    for part in _parts(list(enumerate(order)), BEHIND):
         own = seen.rows(part[0][0], part[-1][0] + 1)
         read = reading.behind(own, [firsts[prompt] for _, prompt in part], layers)
         for (_, prompt), states in zip(part, read, strict=True):
@@ -276,7 +277,7 @@ def _read(
     ]
     others.sort(key=lambda each: (each[0], len(each[2].completion)))
     for common, alike in groupby(others, key=lambda each: each[0]):
-        for part in _parts(list(alike), BATCH):
+        for part in _parts(list(alike), BEHIND):
             rest = [one.completion[common:] for _, _, one in part]
             owners = torch.tensor([place for _, place, _ in part])
             end = width + common
