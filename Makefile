@@ -12,8 +12,9 @@ repro: setup  ## train and evaluate the reward model
 	dvc repro
 	@goldrm summary
 
+# A file's tests by one process, in the order of the files: those that run the pipeline aren't last.
 test: setup  ## run the tests
-	pytest
+	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## formatting, style, types
 	ruff format --check .

@@ -1,7 +1,9 @@
 """A reward belongs to its prompt and completion, and to nothing that is beside them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from goldrm.checkpoint import read_tensors, write_tensors
 from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
-from goldrm.reward_model import LastTokenReadout, new_readout
+from goldrm.reward_model import LastTokenReadout, TokenDamageReadout, new_readout
 from goldrm.scoring import SCORE_BATCH, RewardModel, load_reward_model, save_reward_model
 
 CPU = torch.device("cpu")
@@ -126,17 +128,24 @@ def test_reward_does_not_depend_on_company_order_or_batch(either: RewardModel):
     assert len({round(reward, 4) for reward in together}) > 200, "the rewards should differ"
 
 
-def test_members_are_combined(two_members: RewardModel):
+@pytest.mark.parametrize("combine", ["worst", "mean"])
+def test_members_are_combined_and_no_reward_is_above_the_ceiling(
+    two_members: RewardModel, combine: str
+):
+    """The ceiling is the combined reward's: that of a doubtful and a sure member may be there."""
+    params = two_members.params.model_copy(update={"combine": combine})
+    model = replace(two_members, params=params)
     texts = [PROMPT] * 8, some_completions(8)
-    rewards = two_members.member_rewards(*texts)
-    assert rewards.shape == (2, 8)
-    for member, expected in zip(two_members.members, rewards.tolist(), strict=True):
-        one = RewardModel(
-            two_members.backbone, [member], two_members.params, two_members.dictionary
-        )
-        assert one.score(*texts) == approx(expected)
-    assert (rewards[0] - rewards[1]).abs().min() > 1e-4, "the members should differ"
-    assert two_members.score(*texts) == approx(list(map(min, *rewards.tolist())))
+    of_each = [replace(model, members=[member]).score(*texts) for member in model.members]
+    assert all(abs(a - b) > 1e-4 for a, b in zip(*of_each, strict=True)), "they should differ"
+    one_of = min if combine == "worst" else fmean
+    together = [one_of(both) for both in zip(*of_each, strict=True)]
+    assert model.score(*texts) == approx(together)
+    ceiling = sorted(together)[4]
+    for member in model.members:
+        assert isinstance(member, TokenDamageReadout)
+        member.ceiling.fill_(ceiling)
+    assert model.score(*texts) == approx([min(each, ceiling) for each in together])
 
 
 def test_dropout_is_off(either: RewardModel):

@@ -25,7 +25,26 @@ SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
 SCALE_ROWS = 8_192  # rows whose mean and deviation are computed together
 
 
-class LastTokenReadout(nn.Module):
+class Readout(nn.Module):
+    """Hidden states → rewards."""
+
+    def fit_scale(self, completions: LabelledCompletions) -> None:
+        """Take from the training completions what isn't learned; here nothing."""
+
+    def unbounded(self, states: States) -> Float[Tensor, " completions"]:
+        """What the reward of each completion is made of, by the readout or by an ensemble."""
+        raise NotImplementedError
+
+    def bounded(self, rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
+        """Rewards kept below what is the highest; here nothing is."""
+        return rewards
+
+    def forward(self, states: States) -> Float[Tensor, " completions"]:
+        """Reward of each completion."""
+        return self.bounded(self.unbounded(states))
+
+
+class LastTokenReadout(Readout):
     """The notebook's head: LayerNorm → Linear → ReLU → Linear on the last token's hidden state."""
 
     def __init__(self, d: int) -> None:
@@ -35,15 +54,12 @@ class LastTokenReadout(nn.Module):
             nn.LayerNorm(d), nn.Linear(d, d), nn.ReLU(), nn.Linear(d, 1)
         )
 
-    def fit_scale(self, completions: LabelledCompletions) -> None:
-        """Nothing: the LayerNorm scales each state by itself."""
-
-    def forward(self, states: States) -> Float[Tensor, " completions"]:
+    def unbounded(self, states: States) -> Float[Tensor, " completions"]:
         """Reward of each completion, of which there is one place, its last token's."""
         return self.reward_prediction(states.rows[states.place]).squeeze(-1)
 
 
-class TokenDamageReadout(nn.Module):
+class TokenDamageReadout(Readout):
     """Adds up the damage that each token does, and maps the sum to a reward.
 
     A token is judged by the hidden states at it and at the token before, which had to predict it,
@@ -94,8 +110,8 @@ class TokenDamageReadout(nn.Module):
         nn.init.constant_(self.reward.bias, float(completions.gold_rewards.mean()))
         self.ceiling.copy_(completions.gold_rewards.max())
 
-    def forward(self, states: States) -> Float[Tensor, " completions"]:
-        """Reward of each completion."""
+    def unbounded(self, states: States) -> Float[Tensor, " completions"]:
+        """Reward of each completion, which may be above the ceiling."""
         lengths = states.lengths
         owner = torch.repeat_interleave(lengths)
         last = torch.cumsum(lengths, 0) - 1
@@ -119,10 +135,12 @@ class TokenDamageReadout(nn.Module):
         end = F.relu(end + self.outlook_at_end(expected[last]) + self.asked_at_end(asked))
         end = self.dropout(F.relu(self.missing(torch.cat((end, token[last]), dim=1))))
         total = F.softplus(self.missing_damage(end)).index_add(0, owner, damage)
-        reward = self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
-        # While it trains a reward above the ceiling still has a slope, to come down by.
-        beyond = F.relu(reward - self.ceiling)
-        return reward - (1 - SLOPE_ABOVE if self.training else 1.0) * beyond
+        return self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
+
+    def bounded(self, rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
+        """At most the ceiling; while it trains with a slope above it, to come down by."""
+        beyond = F.relu(rewards - self.ceiling)
+        return rewards - (1 - SLOPE_ABOVE if self.training else 1.0) * beyond
 
     def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
         """What each query finds in each prompt: values, averaged by the softmax of its scores.
@@ -184,9 +202,6 @@ class Standardised(nn.Module):
     ) -> Float[Tensor, "rows outputs"]:
         """What a layer makes of the rows on that scale; its weights are divided, being fewer."""
         return F.linear(rows - self.mean, layer.weight / self.deviation, layer.bias)
-
-
-Readout = LastTokenReadout | TokenDamageReadout
 
 
 def empty_readout(params: RewardModelParams, sizes: BackboneSizes) -> Readout:

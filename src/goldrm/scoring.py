@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from goldrm import distributed
 from goldrm.backbone import Backbone
@@ -18,7 +18,7 @@ from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
 from goldrm.features import read_completions
-from goldrm.reward_model import combined, empty_readout
+from goldrm.reward_model import Readout, combined, empty_readout
 
 SCORE_BATCH = 512  # completions whose hidden states are in memory at once
 
@@ -35,25 +35,17 @@ class RewardModel:
     """
 
     backbone: Backbone
-    members: Sequence[nn.Module]
+    members: Sequence[Readout]
     params: RewardModelParams
     dictionary: Dictionary
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Reward of each completion, in the order given, on the gold reward's scale.
 
+        Where processes share a stage's work, all of them ask for this together.
+
         Raises:
             GoldrmError: when a word isn't in the dictionary, or prompt and completion are empty.
-        """
-        return combined(self.member_rewards(prompts, completions), self.params).tolist()
-
-    @torch.inference_mode()
-    def member_rewards(
-        self, prompts: Sequence[str], completions: Sequence[str]
-    ) -> Float[Tensor, "members completions"]:
-        """Each member's reward of each completion; raises like `score`.
-
-        Where processes share a stage's work, all of them ask for this together.
         """
         for prompt, completion in zip(prompts, completions, strict=True):
             if not prompt.split() and not completion.split():
@@ -64,11 +56,16 @@ class RewardModel:
             return self._rewards(prompts[first:end], completions[first:end])
 
         parts = distributed.shared_with_all(range(0, len(prompts), SCORE_BATCH), rewards)
-        return torch.cat(parts, dim=1) if parts else torch.zeros(len(self.members), 0)
+        return torch.cat(parts).tolist() if parts else []
 
-    def _rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+    @torch.inference_mode()
+    def _rewards(
+        self, prompts: Sequence[str], completions: Sequence[str]
+    ) -> Float[Tensor, " completions"]:
         states = read_completions(self.backbone, self.dictionary, self.params, prompts, completions)
-        return torch.stack([member.eval()(states) for member in self.members])
+        of_members = torch.stack([member.eval().unbounded(states) for member in self.members])
+        # Bounded last: what one member doubts and another is sure of may still be the best.
+        return self.members[0].bounded(combined(of_members, self.params))
 
 
 def save_reward_model(
@@ -124,7 +121,7 @@ def _params(config: Mapping[str, Any], path: Path) -> RewardModelParams:
 
 def _members(
     state: Mapping[str, Tensor], params: RewardModelParams, backbone: Backbone, path: Path
-) -> Iterator[nn.Module]:
+) -> Iterator[Readout]:
     for number in range(params.members):
         with torch.device("meta"):
             member = empty_readout(params, backbone.sizes)

@@ -16,7 +16,7 @@ from goldrm.config import TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.features import LabelledCompletions
 from goldrm.random_streams import random_stream
-from goldrm.reward_model import Outcome
+from goldrm.reward_model import Outcome, Readout
 
 VALIDATION_BATCH = 256  # groups whose hidden states are in memory at once
 
@@ -66,7 +66,7 @@ def optimizer_and_schedule(
 class Training:
     """A readout, its optimiser and all else that changes while it trains."""
 
-    def __init__(self, readout: nn.Module, train: TrainParams, steps: int) -> None:
+    def __init__(self, readout: Readout, train: TrainParams, steps: int) -> None:
         """Nothing trained yet."""
         self.readout = readout
         self.optimizer, self.schedule = optimizer_and_schedule(readout, train, steps)
@@ -104,7 +104,7 @@ class Training:
 
 
 def train_readout(
-    readout: nn.Module,
+    readout: Readout,
     train_completions: LabelledCompletions,
     validation_completions: LabelledCompletions,
     train: TrainParams,
@@ -210,7 +210,7 @@ def train_epoch(
 
 
 def _outcome(
-    readout: nn.Module,
+    readout: Readout,
     completions: LabelledCompletions,
     groups: Int[Tensor, " batch"],
     train: TrainParams,
@@ -223,7 +223,7 @@ def _outcome(
 
 @torch.inference_mode()
 def _validate(
-    readout: nn.Module, completions: LabelledCompletions, train: TrainParams
+    readout: Readout, completions: LabelledCompletions, train: TrainParams
 ) -> dict[str, float]:
     readout.eval()
     parts = torch.arange(len(completions)).split(VALIDATION_BATCH)
