@@ -3,7 +3,7 @@
 Runs the stages up to train_rm in copies of the last commit, at several numbers of pairs, without
 further prompts and with few epochs, since these don't depend on the number. Memory is that of all
 processes of a stage together, as the sum of what each has to itself and its share of the rest.
-Writes benchmarks/scale.md.
+Writes benchmarks/scale.md, unless it is told other numbers of pairs.
 """
 
 import subprocess
@@ -61,14 +61,15 @@ def _memory(process: psutil.Popen) -> int:
     return total
 
 
-def costs(pairs: int) -> list[Cost]:
-    """Of the measured stages, in a fresh copy."""
+def costs(pairs: int, completions: int) -> list[Cost]:
+    """Of the measured stages, in a fresh copy; pairs in all, and completions of each prompt."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(["git", "clone", "--quiet", str(ROOT), name], check=True)
         path = folder / "params.yaml"
         params: dict[str, Any] = yaml.safe_load(path.read_text())
         params["pairs"]["num_pairs"] = pairs
+        params["sampling"]["completions_per_prompt"] = completions
         params["train"]["epochs"] = EPOCHS
         params["train"]["edits"]["more_prompts"] = 0
         path.write_text(yaml.safe_dump(params))
@@ -78,18 +79,22 @@ def costs(pairs: int) -> list[Cost]:
 
 def main(
     pairs: Annotated[list[int] | None, typer.Argument(help="Numbers of pairs.")] = None,
+    completions: Annotated[int, typer.Option(help="Completions sampled of each prompt.")] = 4,
     beyond: Annotated[int, typer.Option(help="Pairs to say the cost of by the fit.")] = 100_000,
 ) -> None:
     """Measure, fit, print and write."""
     sizes = pairs or [1_000, 4_000, 16_000]
-    table = [costs(size) for size in sizes]
+    table = [costs(size, completions) for size in sizes]
     rows = [[f"{size:,}", *_cells(row)] for size, row in zip(sizes, table, strict=True)]
-    fits = [np.polyfit(sizes, [row[i].seconds for row in table], 1) for i in range(len(MEASURED))]
-    fitted = [cell for fit in fits for cell in (f"{np.polyval(fit, beyond):,.0f}", "")]
-    rows.append([f"{beyond:,} (fitted)", *fitted])
+    if len(sizes) > 1:
+        seconds = [[cost.seconds for cost in row] for row in table]
+        fits = [np.polyfit(sizes, stage, 1) for stage in zip(*seconds, strict=True)]
+        fitted = [cell for fit in fits for cell in (f"{np.polyval(fit, beyond):,.0f}", "")]
+        rows.append([f"{beyond:,} (fitted)", *fitted])
     text = markdown(HEADS, rows)
     typer.echo(text)
-    RESULTS.write_text(f"# Time and memory against the number of pairs\n\n{ABOUT}\n\n{text}")
+    if not pairs:
+        RESULTS.write_text(f"# Time and memory against the number of pairs\n\n{ABOUT}\n\n{text}")
 
 
 def _cells(row: list[Cost]) -> list[str]:
