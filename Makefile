@@ -12,7 +12,6 @@ repro: setup  ## train and evaluate the reward model
 	dvc repro
 	@goldrm summary
 
-# A file's tests by one process, in the order of the files: those that run the pipeline aren't last.
 test: setup  ## run the tests
 	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -28,6 +28,11 @@ settings.register_profile("any_speed", deadline=None, suppress_health_check=[Hea
 settings.load_profile("any_speed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that run whole pipelines: they take longest."""
+    items.sort(key=lambda item: item.path.stem not in ("test_pipeline", "test_chaos"))
+
+
 @pytest.fixture(scope="session")
 def params() -> Params:
     """The committed parameters."""
