@@ -3,7 +3,7 @@
 Runs the stages up to train_rm in copies of the last commit, at several numbers of pairs, without
 further prompts and with few epochs, since these don't depend on the number. Memory is that of all
 processes of a stage together, as the sum of what each has to itself and its share of the rest.
-Writes benchmarks/scale.md, unless it is told other numbers of pairs.
+Writes benchmarks/scale.md, unless it is told other numbers.
 """
 
 import subprocess
@@ -61,7 +61,7 @@ def _memory(process: psutil.Popen) -> int:
     return total
 
 
-def costs(pairs: int, completions: int) -> list[Cost]:
+def costs(pairs: int, completions: int | None) -> list[Cost]:
     """Of the measured stages, in a fresh copy; pairs in all, and completions of each prompt."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -69,7 +69,8 @@ def costs(pairs: int, completions: int) -> list[Cost]:
         path = folder / "params.yaml"
         params: dict[str, Any] = yaml.safe_load(path.read_text())
         params["pairs"]["num_pairs"] = pairs
-        params["sampling"]["completions_per_prompt"] = completions
+        if completions is not None:
+            params["sampling"]["completions_per_prompt"] = completions
         params["train"]["epochs"] = EPOCHS
         params["train"]["edits"]["more_prompts"] = 0
         path.write_text(yaml.safe_dump(params))
@@ -79,7 +80,9 @@ def costs(pairs: int, completions: int) -> list[Cost]:
 
 def main(
     pairs: Annotated[list[int] | None, typer.Argument(help="Numbers of pairs.")] = None,
-    completions: Annotated[int, typer.Option(help="Completions sampled of each prompt.")] = 4,
+    completions: Annotated[
+        int | None, typer.Option(help="Completions sampled of each prompt; as in params.yaml.")
+    ] = None,
     beyond: Annotated[int, typer.Option(help="Pairs to say the cost of by the fit.")] = 100_000,
 ) -> None:
     """Measure, fit, print and write."""
@@ -93,7 +96,7 @@ def main(
         rows.append([f"{beyond:,} (fitted)", *fitted])
     text = markdown(HEADS, rows)
     typer.echo(text)
-    if not pairs:
+    if not pairs and completions is None:
         RESULTS.write_text(f"# Time and memory against the number of pairs\n\n{ABOUT}\n\n{text}")
 
 
