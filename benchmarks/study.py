@@ -61,9 +61,9 @@ class Contender:
 
 def contenders(params: Params) -> list[Contender]:
     """The notebook's readout, and the default one without and with edited completions."""
-    plain = EditsParams(of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
+    plain = EditsParams(lengths=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
     edits = params.train.edits.model_copy(update={"more_prompts": 0})
-    unlike = edits.model_copy(update={"kinds": UNLIKE_PROBES})
+    unlike = edits.model_copy(update={"lengths": 0, "kinds": UNLIKE_PROBES})
     notebook = params.baseline.train.model_copy(update={"completions_per_prompt": None})
     one = params.reward_model.model_copy(update={"members": 1})
     recipes = {

@@ -21,7 +21,7 @@ from goldrm.training_set import training_set
 
 @pytest.fixture
 def train(params: Params) -> TrainParams:
-    edits = EditsParams(of_exact=1, of_sampled=0, more_prompts=2, kinds=["one_off"])
+    edits = EditsParams(lengths=0, of_exact=1, of_sampled=0, more_prompts=2, kinds=["one_off"])
     changes = {"epochs": 2, "batch_size": 2, "edits": edits, "learning_rate": 0.01}
     return params.baseline.train.model_copy(update=changes)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from goldrm.edits import Kind
+from goldrm.edits import FURTHER_STEPS, Kind
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -184,6 +184,7 @@ class RewardModelParams(Section):
 class EditsParams(Section):
     """Exactly labelled variations of series, made for training."""
 
+    lengths: int = Field(ge=0, le=FURTHER_STEPS)
     of_exact: int = Field(ge=0, le=1000)
     of_sampled: int = Field(ge=0, le=1000)
     more_prompts: int = Field(ge=0)

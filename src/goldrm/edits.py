@@ -87,6 +87,16 @@ def extended(series: Series, difference: int, steps: int) -> Series:
     return (*series, *(series[-1] + difference * step for step in range(1, steps + 1)))
 
 
+def other_lengths(series: Series, difference: int, max_value: int, most: int) -> list[Series]:
+    """The series with 1 to `most` terms too many or too few, the longest first.
+
+    What would leave 0..max_value or be empty is left out.
+    """
+    longer = [extended(series, difference, k) for k in range(most, 0, -1)]
+    shorter = [truncated(series, len(series) - k) for k in range(1, most + 1) if k < len(series)]
+    return [each for each in longer if each[-1] <= max_value] + shorter
+
+
 def shifted(series: Series, k: int) -> Series:
     """Every term changed by `k`."""
     return tuple(term + k for term in series)

@@ -3,6 +3,7 @@
 It must not know files, tokens or the training loop.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -25,15 +26,15 @@ SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
 SCALE_ROWS = 8_192  # rows whose mean and deviation are computed together
 
 
-class Readout(nn.Module):
+class Readout(nn.Module, ABC):
     """Hidden states → rewards."""
 
     def fit_scale(self, completions: LabelledCompletions) -> None:
         """Take from the training completions what isn't learned; here nothing."""
 
+    @abstractmethod
     def unbounded(self, states: States) -> Float[Tensor, " completions"]:
         """What the reward of each completion is made of, by the readout or by an ensemble."""
-        raise NotImplementedError
 
     def bounded(self, rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
         """Rewards kept below what is the highest; here nothing is."""
@@ -64,11 +65,12 @@ class TokenDamageReadout(Readout):
 
     A token is judged by the hidden states at it and at the token before, which had to predict it,
     and by what was asked for: `PROMPT_QUERIES` learned queries attend to the prompt's tokens. What
-    a token does wrong is carried along: signed deviations add up from token to token, as a wrong
-    step shifts all later terms. The state at the last token tells what is missing. Damages, of
-    several kinds, are not negative and are summed over the completion; a small network maps the
-    logarithms of the sums to the reward. So the form is the gold reward's, 1 + 6 / (1 + 0.1 √Σ),
-    and as no gold reward is above that of an exact completion, no reward is.
+    a token does wrong is carried along: signed deviations, linear ones and what the network adds,
+    are summed from token to token, as a wrong step shifts all later terms. The state at the last
+    token tells what is missing. Damages, of several kinds, are not negative and are summed over
+    the completion; a small network maps the logarithms of the sums to the reward. So the form is
+    the gold reward's, 1 + 6 / (1 + 0.1 √Σ), and as no gold reward is above that of an exact
+    completion, no reward is.
     """
 
     def __init__(self, params: RewardModelParams, embds: int, prompt_embds: int) -> None:
@@ -81,10 +83,10 @@ class TokenDamageReadout(Readout):
         self.queries = nn.Linear(prompt_embds, PROMPT_QUERIES, bias=False)
         values = torch.empty(PROMPT_QUERIES, prompt_embds, QUERY_SIZE).uniform_(-1, 1)
         self.values = nn.Parameter(values / prompt_embds**0.5)
-        self.before_and_at = nn.Linear(embds, 2 * size)
+        self.before_and_at = nn.Linear(embds, 2 * (size + kinds))
         self.outlook_scale = Standardised(OUTLOOK)
         self.outlook = nn.Linear(2 * OUTLOOK, size, bias=False)
-        self.asked = nn.Linear(asked, size, bias=False)
+        self.asked = nn.Linear(asked, size + kinds, bias=False)
         self.token = nn.Linear(size, size)
         self.deviation = nn.Linear(size, kinds)
         self.carried = nn.Linear(size + 2 * kinds, size)
@@ -120,14 +122,16 @@ class TokenDamageReadout(Readout):
         judged = torch.ones(len(owner), 1, device=owner.device).index_fill(0, first, 0.0)
         # Once a row, and there may be several places to a row.
         before, at = self.scale.linear(states.rows, self.before_and_at).chunk(2, dim=1)
-        token = at.index_select(0, states.place) + before.index_select(0, states.place.roll(1))
+        seen = at.index_select(0, states.place) + before.index_select(0, states.place.roll(1))
+        seen = seen + self.asked(asked)[owner]
+        token, deviation = seen.split([self.token.in_features, self.deviation.out_features], dim=1)
         expected = self.outlook_scale(states.outlook)
-        expected_before_and_at = torch.cat((expected.roll(1, 0), expected), dim=1)
-        token = token + self.outlook(expected_before_and_at) + self.asked(asked)[owner]
+        token = token + self.outlook(torch.cat((expected.roll(1, 0), expected), dim=1))
         token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
         # Added up by completion: over all rows the sums would grow, and round by the company.
         places = _places(lengths)
-        deviation = _apart(self.deviation(token) * judged, places).cumsum(1)[places]
+        deviation = (deviation + self.deviation(token)) * judged
+        deviation = _apart(deviation, places).cumsum(1)[places]
         carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
         token = F.relu(self.carried(carried))
         damage = F.softplus(self.damage(token)) * judged

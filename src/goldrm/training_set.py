@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from goldrm.config import EditsParams, TrainParams
-from goldrm.edits import Series, possible_kinds, random_edit
+from goldrm.edits import Series, other_lengths, possible_kinds, random_edit
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
 
 COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
-NO_EDITS = EditsParams(of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
+NO_EDITS = EditsParams(lengths=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,17 @@ class CompletionGroups:
         """Edits of a group's sampled completions and of its exact series, these included."""
         rng = Random(stream_seed(self.seed, "edits", group))
         prompt, max_value = self.labeller.space[prompt_id], self.labeller.task.max_value
-        bases = [(tuple(map(int, text.split())), self.edits.of_sampled) for text in texts]
-        bases.append((prompt.exact(max_value), self.edits.of_exact))
-        for base, count in bases:
-            if count:
-                for series in (base, *self._edits(base, prompt.difference, count, rng)):
-                    yield self.labeller.series(group, prompt_id, series)
+        exact, difference = prompt.exact(max_value), prompt.difference
+        found: list[Series] = []
+        for text in texts if self.edits.of_sampled else []:
+            base = tuple(map(int, text.split()))
+            found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
+        if self.edits.lengths or self.edits.of_exact:
+            # The longest first: what begins with it or is in it needs few hidden states of its own.
+            found += other_lengths(exact, difference, max_value, self.edits.lengths)
+            found += [exact, *self._edits(exact, difference, self.edits.of_exact, rng)]
+        for series in found:
+            yield self.labeller.series(group, prompt_id, series)
 
     def _edits(self, base: Series, difference: int, count: int, rng: Random) -> Iterator[Series]:
         max_value = self.labeller.task.max_value
@@ -97,7 +102,7 @@ def training_set(
     if train.num_pairs is not None:
         groups = _first_pairs(groups, train.num_pairs)
     prompts = _prompts(groups)
-    if train.edits.of_exact:
+    if train.edits.lengths or train.edits.of_exact:
         others = [i for i in labeller.space.ids_in("train") if not labeller.is_held_out(i)]
         Random(stream_seed(seed, "further prompts", 0)).shuffle(others)
         first = prompts[-1][0] + 1 if prompts else 0
