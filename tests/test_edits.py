@@ -47,6 +47,15 @@ def test_kinds_by_hand():
     assert edits.slip(FIVE, 3, 2) == (3, 7, 11, 17, 21)
 
 
+def test_other_lengths_are_the_nearest_that_stay_in_range():
+    longer, shorter = [(*FIVE, 23, 27), (*FIVE, 23)], [FIVE[:4], FIVE[:3]]
+    assert edits.other_lengths(FIVE, 4, 27, 2) == longer + shorter
+    assert edits.other_lengths(FIVE, 4, 26, 2) == longer[1:] + shorter
+    assert edits.other_lengths(FIVE, 4, 22, 1) == shorter[:1]
+    assert edits.other_lengths(FIVE, 4, 100, 0) == []
+    assert edits.other_lengths((7,), 4, 10, 3) == []
+
+
 def test_probes_by_hand():
     """90 95 may go up by 5, and down; the whole list but for the terms off by k."""
     found = [p for p in probes((90, 95), 5, 100) if p.kind != "one_off"]

@@ -124,10 +124,10 @@ def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor
         zip(states, expected, strict=True)
     ):
         of_before, of_at = readout.before_and_at(torch.stack((before, at))).chunk(2, dim=1)
+        found = of_before[0] + of_at[1] + readout.asked(asked)
         of_outlook = readout.outlook(torch.cat((expected_before, expected_at)))
-        seen = F.relu(of_before[0] + of_at[1] + of_outlook + readout.asked(asked))
-        seen = F.relu(readout.token(seen))
-        deviation = deviation + readout.deviation(seen)
+        seen = F.relu(readout.token(F.relu(found[:-kinds] + of_outlook)))
+        deviation = deviation + found[-kinds:] + readout.deviation(seen)
         token = F.relu(readout.carried(torch.cat((seen, deviation.relu(), (-deviation).relu()))))
         total = total + F.softplus(readout.damage(token))
     end = readout.end(states[-1]) + readout.outlook_at_end(expected[-1])

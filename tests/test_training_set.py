@@ -151,6 +151,7 @@ def test_validation_set_is_each_sampled_completion_once(labeller: Labeller):
         ({"of_exact": 3}, 1 + 3),
         ({"of_sampled": 2}, 3 * 2),
         ({"of_exact": 1, "of_sampled": 1}, 1 + 1 + 3),
+        ({"lengths": 2}, 1 + 2 + 2),
     ],
     ids=str,
 )
@@ -173,7 +174,19 @@ def test_edits_join_their_group_with_exact_labels(
         assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
         assert all(0 <= value <= 100 for value in values)
     has_exact = (found["gold_reward"] == 7).groupby(found["group"]).any()
-    assert has_exact.all() == ("of_exact" in changes)
+    assert has_exact.all() == ("of_sampled" not in changes or "of_exact" in changes)
+
+
+def test_every_prompt_has_its_exact_series_in_other_lengths(labeller: Labeller, train: TrainParams):
+    train = with_edits(train, lengths=1, more_prompts=10)
+    found = training_set(sampled(labeller), labeller, train, seed=0)[:]
+    assert found["group"].nunique() == len(TEXTS) + 10
+    for prompt_id, texts in found.groupby("prompt_id")["completion"]:
+        prompt = labeller.space[prompt_id]
+        exact = prompt.exact(100)
+        longer = (*exact, exact[-1] + prompt.difference)
+        expected = [exact[:-1], exact] + ([longer] if longer[-1] <= 100 else [])
+        assert {" ".join(map(str, each)) for each in expected} <= set(texts)
 
 
 def test_edits_are_of_the_kinds_asked_for(labeller: Labeller, train: TrainParams):
