@@ -23,7 +23,6 @@ from tqdm import tqdm
 from goldrm import metrics, plots
 from goldrm.checkpoint import write_whole
 from goldrm.config import (
-    EditsParams,
     Params,
     RewardModelParams,
     TrainParams,
@@ -40,6 +39,7 @@ from goldrm.scoring import RewardModel
 from goldrm.series import SPLITS, Split
 from goldrm.tables import read_parquet, write_csv
 from goldrm.training_run import train_members
+from goldrm.training_set import NO_EDITS
 
 WORK = Path(".work/study")
 SIZES = (500, 1500, 5000, None)  # training pairs; None: all
@@ -61,13 +61,12 @@ class Contender:
 
 def contenders(params: Params) -> list[Contender]:
     """The notebook's readout, and the default one without and with edited completions."""
-    plain = EditsParams(lengths=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
     edits = params.train.edits.model_copy(update={"more_prompts": 0})
     unlike = edits.model_copy(update={"lengths": 0, "kinds": UNLIKE_PROBES})
     notebook = params.baseline.train.model_copy(update={"completions_per_prompt": None})
     one = params.reward_model.model_copy(update={"members": 1})
     recipes = {
-        "token_damage, no edits": (plain, SIZES),
+        "token_damage, no edits": (NO_EDITS, SIZES),
         "token_damage": (edits, SIZES),
         "token_damage, edits unlike the probes": (unlike, (None,)),
     }

@@ -53,6 +53,7 @@ def test_other_lengths_are_the_nearest_that_stay_in_range():
     assert edits.other_lengths(FIVE, 4, 26, 2) == longer[1:] + shorter
     assert edits.other_lengths(FIVE, 4, 22, 1) == shorter[:1]
     assert edits.other_lengths(FIVE, 4, 100, 0) == []
+    assert edits.other_lengths((3, 7), 4, 12, 5) == [(3, 7, 11), (3,)]
     assert edits.other_lengths((7,), 4, 10, 3) == []
 
 

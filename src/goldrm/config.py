@@ -190,6 +190,11 @@ class EditsParams(Section):
     more_prompts: int = Field(ge=0)
     kinds: list[Kind]
 
+    @property
+    def adds_exact(self) -> bool:
+        """Whether each prompt's exact series is trained on, with edits of it."""
+        return self.lengths > 0 or self.of_exact > 0
+
 
 class TrainParams(Section):
     """Data, losses, optimiser and stop rules of the readout's training."""

@@ -87,16 +87,6 @@ def extended(series: Series, difference: int, steps: int) -> Series:
     return (*series, *(series[-1] + difference * step for step in range(1, steps + 1)))
 
 
-def other_lengths(series: Series, difference: int, max_value: int, most: int) -> list[Series]:
-    """The series with 1 to `most` terms too many or too few, the longest first.
-
-    What would leave 0..max_value or be empty is left out.
-    """
-    longer = [extended(series, difference, k) for k in range(most, 0, -1)]
-    shorter = [truncated(series, len(series) - k) for k in range(1, most + 1) if k < len(series)]
-    return [each for each in longer if each[-1] <= max_value] + shorter
-
-
 def shifted(series: Series, k: int) -> Series:
     """Every term changed by `k`."""
     return tuple(term + k for term in series)
@@ -212,10 +202,28 @@ def _every_edit(
                 yield Probe(kind, k, position, completion)
 
 
+def _edits_of_sizes(
+    kind: Kind, wanted: range, series: Series, difference: int, max_value: int
+) -> Iterator[Probe]:
+    sizes = [k for k in _RULES[kind].sizes(len(series), max_value) if k in wanted]
+    return _every_edit(kind, sizes, series, difference, max_value)
+
+
 def _is_possible(kind: Kind, series: Series, difference: int, max_value: int) -> bool:
     # The smallest sizes first, because they nearly always stay in range.
     sizes = sorted(_RULES[kind].sizes(len(series), max_value), key=abs)
     return any(True for _ in _every_edit(kind, sizes, series, difference, max_value))
+
+
+def other_lengths(series: Series, difference: int, max_value: int, most: int) -> list[Series]:
+    """The series with 1 to `most` terms too many or too few, in 0..max_value, the longest first."""
+    kinds: tuple[Kind, ...] = ("extended", "truncated")
+    found = [
+        edit.completion
+        for kind in kinds
+        for edit in _edits_of_sizes(kind, range(1, most + 1), series, difference, max_value)
+    ]
+    return sorted(found, key=len, reverse=True)
 
 
 def possible_kinds(
@@ -295,13 +303,6 @@ def probes(series: Series, difference: int, max_value: int) -> list[Probe]:
     return [
         probe
         for kind in PROBE_KINDS
-        for probe in _every_edit(
-            kind, _probed(kind, series, max_value), series, difference, max_value
-        )
+        for probe in _edits_of_sizes(kind, _RULES[kind].probed, series, difference, max_value)
         if not equal_in_gold(series, probe.completion)
     ]
-
-
-def _probed(kind: Kind, series: Series, max_value: int) -> list[int]:
-    rule = _RULES[kind]
-    return [k for k in rule.sizes(len(series), max_value) if k in rule.probed]

@@ -68,7 +68,7 @@ class CompletionGroups:
         for text in texts if self.edits.of_sampled else []:
             base = tuple(map(int, text.split()))
             found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
-        if self.edits.lengths or self.edits.of_exact:
+        if self.edits.adds_exact:
             # The longest first: what begins with it or is in it needs few hidden states of its own.
             found += other_lengths(exact, difference, max_value, self.edits.lengths)
             found += [exact, *self._edits(exact, difference, self.edits.of_exact, rng)]
@@ -102,7 +102,7 @@ def training_set(
     if train.num_pairs is not None:
         groups = _first_pairs(groups, train.num_pairs)
     prompts = _prompts(groups)
-    if train.edits.lengths or train.edits.of_exact:
+    if train.edits.adds_exact:
         others = [i for i in labeller.space.ids_in("train") if not labeller.is_held_out(i)]
         Random(stream_seed(seed, "further prompts", 0)).shuffle(others)
         first = prompts[-1][0] + 1 if prompts else 0
