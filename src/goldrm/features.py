@@ -5,7 +5,7 @@ It must not know how a readout uses them.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -188,7 +188,11 @@ class Groups(Protocol):
         ...
 
     def __getitem__(self, groups: slice, /) -> pd.DataFrame:
-        """Columns group, prompt, completion, gold_reward; a group's rows are side by side."""
+        """Columns group, prompt, read_behind, completion, gold_reward.
+
+        A group's rows are side by side. Where `read_behind` isn't the prompt, another row of the
+        slice is read behind the prompt.
+        """
         ...
 
 
@@ -211,9 +215,12 @@ def write_states(
 
     def make(chunk: int) -> dict[str, Tensor]:
         part = groups[chunk * CHUNK : (chunk + 1) * CHUNK]
-        states = read_completions(
-            backbone, dictionary, params, part["prompt"].tolist(), part["completion"].tolist()
-        )
+        if params.readout == "last_token":  # it reads no prompt that could be another one
+            part = part[part["read_behind"] == part["prompt"]]
+        behind = part["read_behind"].tolist()
+        states = read_completions(backbone, dictionary, params, behind, part["completion"].tolist())
+        number = dict(zip(behind, states.prompt.tolist(), strict=True))
+        states = replace(states, prompt=torch.tensor([number[each] for each in part["prompt"]]))
         tensors = {field.name: getattr(states, field.name).cpu() for field in fields(states)}
         if params.readout != "last_token":
             tensors |= {name: tensors[name].half() for name in (*ROWS, "outlook")}

@@ -6,6 +6,7 @@ It must not know how completions are decoded or labelled, nor which files a stag
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,6 +23,7 @@ from goldrm.tables import read_parquet, write_parquet
 
 # Without a single usable pair after this many chunks there won't be enough of them ever.
 BARREN_CHUNKS = 20
+MISTAKES_CHUNK = 512  # completions with a mistake that are made together
 
 
 def sample_chunk(
@@ -86,6 +88,82 @@ def sample_of_prompts(
         write_parquet(_file(work, number), rows)
     if distributed.leads():
         yield from sampled_chunks(work)
+
+
+def sample_mistakes(
+    groups: Sequence[tuple[int, int]],
+    backbone: Backbone,
+    labeller: Labeller,
+    sampling: SamplingParams,
+    seed: int,
+    work: Path,
+) -> pd.DataFrame:
+    """Completions in which the language model is made to err once, where it likes, and goes on.
+
+    Each begins with some terms of the exact series, as many as chance says; the next token is
+    sampled among the wrong ones, and not the end; what follows is the language model's. These are
+    the mistakes that surprise it least, and so the hardest to see in its hidden states.
+
+    Args:
+        groups: number and prompt_id of each completion's group.
+        backbone: the frozen language model; its dropout and its numbers' type become `sampling`'s.
+        labeller: gives the gold rewards.
+        sampling: how to decode.
+        seed: the run's; the completions of a chunk share a random stream.
+        work: folder in which finished chunks survive a kill.
+
+    Returns:
+        Rows of `Labeller.completion` with a gold reward, in all processes.
+    """
+
+    def make(index: int) -> pd.DataFrame:
+        part = groups[index * MISTAKES_CHUNK : (index + 1) * MISTAKES_CHUNK]
+        with random_stream(seed, "mistakes", index):
+            return _mistaken(part, backbone, labeller, sampling)
+
+    chunks = range(-(-len(groups) // MISTAKES_CHUNK))
+    missing = [index for index in chunks if not _file(work, index).exists()]
+    made = distributed.shared(missing, make)
+    hidden = distributed.hides_progress()
+    for index, rows in tqdm(made, total=len(missing), desc=work.name, unit="chunk", disable=hidden):
+        write_parquet(_file(work, index), rows)
+    rows = pd.concat(sampled_chunks(work)) if distributed.leads() and groups else pd.DataFrame()
+    return distributed.agreed(rows).dropna(subset="gold_reward")
+
+
+def _mistaken(
+    groups: Sequence[tuple[int, int]],
+    backbone: Backbone,
+    labeller: Labeller,
+    sampling: SamplingParams,
+) -> pd.DataFrame:
+    backbone.train(sampling.dropout).to(getattr(torch, sampling.dtype))
+    exact = [
+        labeller.dictionary.encode(
+            " ".join(map(str, labeller.space[prompt_id].exact(labeller.task.max_value)))
+        )[: sampling.max_new_tokens]
+        for _, prompt_id in groups
+    ]
+    right = [int(torch.randint(len(tokens), ())) for tokens in exact]  # terms before the mistake
+    rows: dict[int, dict[str, Any]] = {}
+    for terms in sorted(set(right)):
+        # Those with as many right terms together: their positions are those of sampling.
+        alike = [place for place, each in enumerate(right) if each == terms]
+        texts = [labeller.space[groups[place][1]].text for place in alike]
+        completions = complete(
+            backbone,
+            [
+                labeller.dictionary.encode(text) + exact[place][:terms]
+                for text, place in zip(texts, alike, strict=True)
+            ],
+            sampling.decoder,
+            sampling.temperature,
+            sampling.max_new_tokens - terms,
+            never_first=[(exact[place][terms], backbone.sizes.eos_int) for place in alike],
+        )
+        for place, wrong in zip(alike, completions, strict=True):
+            rows[place] = labeller.completion(*groups[place], exact[place][:terms] + wrong)
+    return pd.DataFrame([rows[place] for place in range(len(groups))])
 
 
 def _sampled(

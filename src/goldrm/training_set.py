@@ -4,7 +4,9 @@ It must not know hidden states or files.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from operator import itemgetter
 from random import Random
 from typing import Any
 
@@ -14,9 +16,14 @@ from goldrm.config import EditsParams, TrainParams
 from goldrm.edits import Series, other_lengths, possible_kinds, random_edit
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
+from goldrm.series import Prompt
 
-COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
-NO_EDITS = EditsParams(lengths=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
+COLUMNS = ["group", "prompt_id", "prompt", "read_behind", "completion", "gold_reward"]
+NO_EDITS = EditsParams(
+    lengths=0, misread=0, mistakes=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[]
+)
+GIVEN = ["group", "prompt_id", "completion", "gold_reward"]
+MISREAD_BY = (-2, -1, 1, 2)  # terms asked for, too few or too many
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,11 @@ class CompletionGroups:
 
     Attributes:
         sampled: group, prompt_id, completion, gold_reward of each, ascending by group.
-        prompts: number and prompt_id of each group, ascending; some have nothing sampled.
+        prompts: number and prompt_id of each group; some have nothing sampled.
         labeller: labels the edited ones.
         edits: which, and how many.
         seed: of the edits.
+        mistaken: as `sampled`: completions in which the language model was made to err.
     """
 
     sampled: pd.DataFrame
@@ -39,28 +47,40 @@ class CompletionGroups:
     labeller: Labeller
     edits: EditsParams
     seed: int
+    mistaken: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=GIVEN))
 
     def __len__(self) -> int:
         return len(self.prompts)
 
     def __getitem__(self, groups: slice) -> pd.DataFrame:
-        """The completions of some groups: `COLUMNS`; a group's rows are side by side."""
+        """The completions of some groups: `COLUMNS`; a group's rows are side by side.
+
+        `read_behind` is the prompt behind which the language model reads a completion: its own, or
+        the one that it is taken for.
+        """
         prompts = self.prompts[groups]
-        numbers = [number for number, _ in prompts]
-        rows = self.sampled[self.sampled["group"].isin(numbers)]
+        place = {number: place for place, (number, _) in enumerate(prompts)}
+        rows = self.sampled[self.sampled["group"].isin(place)]
         texts = rows.groupby("group")["completion"].agg(list).to_dict()
         edited = [
             row
             for number, prompt_id in prompts
             for row in self._edited(number, prompt_id, texts.get(number, []))
         ]
-        if edited:
-            rows = pd.concat([rows, pd.DataFrame(edited)]).sort_values("group", kind="stable")
-        rows = rows.drop_duplicates(["group", "completion"], ignore_index=True)
-        return self.labeller.with_prompts(rows)[COLUMNS]
+        mistaken = self.mistaken[self.mistaken["group"].isin(place)]
+        parts = [part for part in (rows, pd.DataFrame(edited), mistaken) if len(part)]
+        rows = pd.concat(parts or [rows]).reindex(columns=[*GIVEN, "behind_id"])
+        rows = rows.sort_values("group", key=lambda group: group.map(place), kind="stable")
+        rows["behind_id"] = rows["behind_id"].fillna(rows["prompt_id"]).astype("int64")
+        rows = rows.drop_duplicates(["group", "behind_id", "completion"], ignore_index=True)
+        behind = [self.labeller.space[prompt_id].text for prompt_id in rows["behind_id"].tolist()]
+        return self.labeller.with_prompts(rows.assign(read_behind=behind))[COLUMNS]
 
     def _edited(self, group: int, prompt_id: int, texts: list[str]) -> Iterator[dict[str, Any]]:
-        """Edits of a group's sampled completions and of its exact series, these included."""
+        """Edits of a group's sampled completions and of its exact series, these included.
+
+        Where the prompt is misread, `behind_id` is what it is taken for.
+        """
         rng = Random(stream_seed(self.seed, "edits", group))
         prompt, max_value = self.labeller.space[prompt_id], self.labeller.task.max_value
         exact, difference = prompt.exact(max_value), prompt.difference
@@ -74,6 +94,25 @@ class CompletionGroups:
             found += [exact, *self._edits(exact, difference, self.edits.of_exact, rng)]
         for series in found:
             yield self.labeller.series(group, prompt_id, series)
+        others = self._asked_in_other_lengths(prompt)
+        for behind_id in rng.sample(others, min(self.edits.misread, len(others))):
+            for series in (exact, self.labeller.space[behind_id].exact(max_value)):
+                yield self.labeller.series(group, prompt_id, series) | {"behind_id": behind_id}
+
+    def _asked_in_other_lengths(self, prompt: Prompt) -> list[int]:
+        """The prompts trained on that ask for the same but a few terms more or fewer."""
+        exact = prompt.exact(self.labeller.task.max_value)
+        others = (replace(prompt, terms=prompt.terms + by) for by in MISREAD_BY)
+        return [
+            self._numbers[other]
+            for other in others
+            if other in self._numbers and other.exact(self.labeller.task.max_value) != exact
+        ]
+
+    @cached_property
+    def _numbers(self) -> dict[Prompt, int]:
+        """Every prompt trained on, and its prompt_id."""
+        return {self.labeller.space[prompt_id]: prompt_id for _, prompt_id in self.prompts}
 
     def _edits(self, base: Series, difference: int, count: int, rng: Random) -> Iterator[Series]:
         max_value = self.labeller.task.max_value
@@ -107,6 +146,8 @@ def training_set(
         Random(stream_seed(seed, "further prompts", 0)).shuffle(others)
         first = prompts[-1][0] + 1 if prompts else 0
         prompts += list(enumerate(others[: train.edits.more_prompts], start=first))
+    # Those that are taken for one another side by side: what is read of them is read once.
+    prompts.sort(key=itemgetter(1))
     return CompletionGroups(groups, prompts, labeller, train.edits, seed)
 
 
@@ -119,7 +160,7 @@ def validation_set(sampled: pd.DataFrame, labeller: Labeller) -> CompletionGroup
 def _distinct(sampled: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
     """Each sampled completion of a group once, but those held out."""
     held_out = sampled["prompt_id"].map(labeller.is_held_out).astype(bool)
-    columns = sampled.loc[~held_out, ["group", "prompt_id", "completion", "gold_reward"]]
+    columns = sampled.loc[~held_out, GIVEN]
     return columns.sort_values("group", kind="stable").drop_duplicates(["group", "completion"])
 
 
