@@ -242,7 +242,7 @@ def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, mi
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("    of_exact: 3 ", "    of_exakt: 3 ", "train.edits.of_exakt .*mean of_exact"),
+        ("    of_exact: 1 ", "    of_exakt: 1 ", "train.edits.of_exakt .*mean of_exact"),
         (
             "    kinds: [one_off, ",
             "    kinds: [one_on, ",

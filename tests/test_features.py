@@ -53,7 +53,8 @@ def completions() -> Table:
         (2, FIRST, "2", 2.0),
     ]
     columns = ["group", "prompt", "completion", "gold_reward"]
-    return Table(pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2]))
+    table = pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2])
+    return Table(table.assign(read_behind=table["prompt"]))
 
 
 @pytest.fixture
