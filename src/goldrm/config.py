@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from goldrm.edits import FURTHER_STEPS, Kind
+from goldrm.edits import FURTHER_STEPS, MISREAD_BY, Kind
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -185,7 +185,7 @@ class EditsParams(Section):
     """Exactly labelled variations of series, made for training."""
 
     lengths: int = Field(ge=0, le=FURTHER_STEPS)
-    misread: int = Field(ge=0, le=1000)
+    misread: int = Field(ge=0, le=len(MISREAD_BY))
     mistakes: int = Field(ge=0, le=1000)
     of_exact: int = Field(ge=0, le=1000)
     of_sampled: int = Field(ge=0, le=1000)

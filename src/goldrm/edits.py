@@ -29,6 +29,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 ONE_TWO_THREE = (0.6, 0.3, 0.1)
 # The longest exact series, 14 terms, grows to the 20 tokens that are sampled at most.
 FURTHER_STEPS = 6
+# Terms too few or too many that a misread prompt is taken to ask for.
+MISREAD_BY = (-2, -1, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 It must not know how completions are decoded or labelled, nor which files a stage writes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,7 @@ def sample_of_prompts(
             rows = _sampled([prompt_ids[number]], copies, backbone, labeller, sampling)
         return rows.assign(group=number)
 
-    numbers = range(len(prompt_ids))
-    missing = [number for number in numbers if not _file(work, number).exists()]
-    made = distributed.shared(missing, make)
-    hidden = distributed.hides_progress()
-    for number, rows in tqdm(
-        made, total=len(missing), desc=work.name, unit="prompt", disable=hidden
-    ):
-        write_parquet(_file(work, number), rows)
+    _make_missing(range(len(prompt_ids)), make, work, "prompt")
     if distributed.leads():
         yield from sampled_chunks(work)
 
@@ -121,14 +114,20 @@ def sample_mistakes(
         with random_stream(seed, "mistakes", index):
             return _mistaken(part, backbone, labeller, sampling)
 
-    chunks = range(-(-len(groups) // MISTAKES_CHUNK))
-    missing = [index for index in chunks if not _file(work, index).exists()]
+    _make_missing(range(-(-len(groups) // MISTAKES_CHUNK)), make, work, "chunk")
+    rows = pd.concat(sampled_chunks(work)) if distributed.leads() else pd.DataFrame()
+    return distributed.agreed(rows).dropna(subset="gold_reward")
+
+
+def _make_missing(
+    numbers: Sequence[int], make: Callable[[int], pd.DataFrame], work: Path, unit: str
+) -> None:
+    """Make the tables that `work` doesn't hold yet, shared by all processes."""
+    missing = [number for number in numbers if not _file(work, number).exists()]
     made = distributed.shared(missing, make)
     hidden = distributed.hides_progress()
-    for index, rows in tqdm(made, total=len(missing), desc=work.name, unit="chunk", disable=hidden):
-        write_parquet(_file(work, index), rows)
-    rows = pd.concat(sampled_chunks(work)) if distributed.leads() and groups else pd.DataFrame()
-    return distributed.agreed(rows).dropna(subset="gold_reward")
+    for number, rows in tqdm(made, total=len(missing), desc=work.name, unit=unit, disable=hidden):
+        write_parquet(_file(work, number), rows)
 
 
 def _mistaken(
@@ -138,13 +137,13 @@ def _mistaken(
     sampling: SamplingParams,
 ) -> pd.DataFrame:
     backbone.train(sampling.dropout).to(getattr(torch, sampling.dtype))
+    ids = labeller.dictionary.ids
     exact = [
-        labeller.dictionary.encode(
-            " ".join(map(str, labeller.space[prompt_id].exact(labeller.task.max_value)))
-        )[: sampling.max_new_tokens]
+        [ids[str(value)] for value in labeller.space[prompt_id].exact(labeller.task.max_value)]
         for _, prompt_id in groups
     ]
-    right = [int(torch.randint(len(tokens), ())) for tokens in exact]  # terms before the mistake
+    # Terms before the mistake.
+    right = [int(torch.randint(min(len(tokens), sampling.max_new_tokens), ())) for tokens in exact]
     rows: dict[int, dict[str, Any]] = {}
     for terms in sorted(set(right)):
         # Those with as many right terms together: their positions are those of sampling.

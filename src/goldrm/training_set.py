@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from goldrm.config import EditsParams, TrainParams
-from goldrm.edits import Series, other_lengths, possible_kinds, random_edit
+from goldrm.edits import MISREAD_BY, Series, other_lengths, possible_kinds, random_edit
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
 from goldrm.series import Prompt
@@ -23,7 +23,6 @@ NO_EDITS = EditsParams(
     lengths=0, misread=0, mistakes=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[]
 )
 GIVEN = ["group", "prompt_id", "completion", "gold_reward"]
-MISREAD_BY = (-2, -1, 1, 2)  # terms asked for, too few or too many
 
 
 @dataclass(frozen=True)
