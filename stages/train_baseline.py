@@ -24,7 +24,6 @@ def train_baseline(params: Params, work: Path) -> None:
             split: read_parquet(COMPLETIONS / f"{split}.parquet")
             for split in ("train", "validation")
         },
-        params.sampling,
         params.baseline.reward_model,
         params.baseline.train,
         params.seed,

@@ -26,7 +26,6 @@ def train_rm(params: Params, work: Path) -> None:
             split: read_parquet(COMPLETIONS / f"{split}.parquet")
             for split in ("train", "validation")
         },
-        params.sampling,
         params.reward_model,
         params.train,
         params.seed,

@@ -11,17 +11,10 @@ from notebook_reference import NotebookLM, generate, gold_rewards, pick_greedy
 from pandas.testing import assert_frame_equal
 from scipy import stats
 
-from goldrm import generation
 from goldrm.backbone import Backbone
 from goldrm.config import Params, SamplingParams
 from goldrm.errors import GoldrmError
-from goldrm.generation import (
-    BARREN_CHUNKS,
-    sample_chunk,
-    sample_chunks,
-    sample_mistakes,
-    sampled_chunks,
-)
+from goldrm.generation import BARREN_CHUNKS, sample_chunk, sample_chunks, sampled_chunks
 from goldrm.preferences import Labeller
 from goldrm.series import Prompt
 
@@ -181,32 +174,3 @@ def test_model_that_makes_no_mistakes_is_refused(
     with pytest.raises(GoldrmError, match=rf"in {BARREN_CHUNKS} chunks .*sampling\.dropout"):
         sample_chunks(backbone, labeller, sampling, 1, 0, tmp_path)
     assert len(list(tmp_path.iterdir())) == BARREN_CHUNKS
-
-
-def test_mistakes_are_one_token_other_than_the_exact_series(
-    backbone: Backbone,
-    labeller: Labeller,
-    sampling: SamplingParams,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """Each begins as the exact series does and leaves it; after a kill they are the same."""
-    monkeypatch.setattr(generation, "MISTAKES_CHUNK", 20)
-    groups = [(3 * number, prompt_id) for number, prompt_id in enumerate(range(0, 27_000, 450))]
-
-    def mistakes(folder: str) -> pd.DataFrame:
-        return sample_mistakes(groups, backbone, labeller, sampling, 0, tmp_path / folder)
-
-    found = mistakes("whole")
-    assert 0.8 * len(groups) < len(found) <= len(groups)
-    assert set(found[["group", "prompt_id"]].itertuples(index=False, name=None)) <= set(groups)
-    shared = []
-    for prompt_id, text in found[["prompt_id", "completion"]].to_numpy():
-        exact, values = labeller.space[prompt_id].exact(100), list(map(int, text.split()))
-        shared.append(sum(a == b for a, b in zip(exact, values, strict=False)))
-        assert len(values) <= sampling.max_new_tokens
-    assert (min(shared), max(shared) >= 4) == (0, True)
-    assert found["exact"].mean() < 0.2  # a word that is removed leaves what follows it
-    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
-    (tmp_path / "killed/completions-000001.parquet").unlink()
-    assert_frame_equal(mistakes("killed"), found)

@@ -111,17 +111,6 @@ def test_end_token_ends_a_completion_and_is_not_part_of_it(
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_completion_begins_otherwise_where_it_must(counting: Backbone, decoder: DecoderName):
-    """And goes on from there as the model would; other prompts' completions stay the same."""
-    prompts, never_first = [[7, 1], [3]], [[5, 9], [4]]
-    free = complete(counting, prompts, decoder, 0.0, 8)
-    unlike, begun = complete(counting, prompts, decoder, 0.0, 8, never_first)
-    assert (unlike, free[1][0]) == (free[0], 4)
-    assert begun[0] != 4
-    assert begun[1:] == complete(counting, [[3, begun[0]]], decoder, 0.0, 7)[0]
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(("max_new_tokens", "completion"), [(1, [2]), (3, [2, 3, 4])])
 def test_completion_is_no_longer_than_max_new_tokens(
     counting: Backbone, decoder: DecoderName, max_new_tokens: int, completion: list[int]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from goldrm.backbone import Backbone
-from goldrm.config import HoldoutParams, Params, RewardModelParams, TrainParams
+from goldrm.config import EditsParams, HoldoutParams, Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.features import labelled_completions
 from goldrm.preferences import Labeller
@@ -16,12 +16,12 @@ from goldrm.random_streams import stream_seed
 from goldrm.reward_model import new_readout
 from goldrm.series import Split
 from goldrm.training_run import train_members
-from goldrm.training_set import NO_EDITS, training_set
+from goldrm.training_set import training_set
 
 
 @pytest.fixture
 def train(params: Params) -> TrainParams:
-    edits = NO_EDITS.model_copy(update={"of_exact": 1, "more_prompts": 2, "kinds": ["one_off"]})
+    edits = EditsParams(lengths=0, of_exact=1, of_sampled=0, more_prompts=2, kinds=["one_off"])
     changes = {"epochs": 2, "batch_size": 2, "edits": edits, "learning_rate": 0.01}
     return params.baseline.train.model_copy(update=changes)
 
@@ -48,13 +48,10 @@ def test_members_differ_by_their_seeds_alone(
     sampled: dict[Split, pd.DataFrame],
     token_damage: RewardModelParams,
     train: TrainParams,
-    params: Params,
     tmp_path: Path,
 ):
     """Each begins with weights of its own, and has the scale and ceiling of all training rows."""
-    trained = train_members(
-        backbone, labeller, sampled, params.sampling, token_damage, train, 5, tmp_path
-    )
+    trained = train_members(backbone, labeller, sampled, token_damage, train, 5, tmp_path)
     assert trained is not None
     first, second = trained.states
     completions = training_set(sampled["train"], labeller, train, 5)[:]
@@ -103,5 +100,5 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
     )
     reward_model = token_damage.model_copy(update={"layers": layers})
     with pytest.raises(GoldrmError, match=sentence):
-        train_members(backbone, strict, sampled, params.sampling, reward_model, train, 0, tmp_path)
+        train_members(backbone, strict, sampled, reward_model, train, 0, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -3,10 +3,9 @@
 It must not know how completions are decoded or labelled, nor which files a stage writes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -23,7 +22,6 @@ from goldrm.tables import read_parquet, write_parquet
 
 # Without a single usable pair after this many chunks there won't be enough of them ever.
 BARREN_CHUNKS = 20
-MISTAKES_CHUNK = 512  # completions with a mistake that are made together
 
 
 def sample_chunk(
@@ -78,91 +76,16 @@ def sample_of_prompts(
             rows = _sampled([prompt_ids[number]], copies, backbone, labeller, sampling)
         return rows.assign(group=number)
 
-    _make_missing(range(len(prompt_ids)), make, work, "prompt")
-    if distributed.leads():
-        yield from sampled_chunks(work)
-
-
-def sample_mistakes(
-    groups: Sequence[tuple[int, int]],
-    backbone: Backbone,
-    labeller: Labeller,
-    sampling: SamplingParams,
-    seed: int,
-    work: Path,
-) -> pd.DataFrame:
-    """Completions in which the language model is made to err once, where it likes, and goes on.
-
-    Each begins with some terms of the exact series, as many as chance says; the next token is
-    sampled among the wrong ones, and not the end; what follows is the language model's. These are
-    the mistakes that surprise it least, and so the hardest to see in its hidden states.
-
-    Args:
-        groups: number and prompt_id of each completion's group.
-        backbone: the frozen language model; its dropout and its numbers' type become `sampling`'s.
-        labeller: gives the gold rewards.
-        sampling: how to decode.
-        seed: the run's; the completions of a chunk share a random stream.
-        work: folder in which finished chunks survive a kill.
-
-    Returns:
-        Rows of `Labeller.completion` with a gold reward, in all processes.
-    """
-
-    def make(index: int) -> pd.DataFrame:
-        part = groups[index * MISTAKES_CHUNK : (index + 1) * MISTAKES_CHUNK]
-        with random_stream(seed, "mistakes", index):
-            return _mistaken(part, backbone, labeller, sampling)
-
-    _make_missing(range(-(-len(groups) // MISTAKES_CHUNK)), make, work, "chunk")
-    rows = pd.concat(sampled_chunks(work)) if distributed.leads() else pd.DataFrame()
-    return distributed.agreed(rows).dropna(subset="gold_reward")
-
-
-def _make_missing(
-    numbers: Sequence[int], make: Callable[[int], pd.DataFrame], work: Path, unit: str
-) -> None:
-    """Make the tables that `work` doesn't hold yet, shared by all processes."""
+    numbers = range(len(prompt_ids))
     missing = [number for number in numbers if not _file(work, number).exists()]
     made = distributed.shared(missing, make)
     hidden = distributed.hides_progress()
-    for number, rows in tqdm(made, total=len(missing), desc=work.name, unit=unit, disable=hidden):
+    for number, rows in tqdm(
+        made, total=len(missing), desc=work.name, unit="prompt", disable=hidden
+    ):
         write_parquet(_file(work, number), rows)
-
-
-def _mistaken(
-    groups: Sequence[tuple[int, int]],
-    backbone: Backbone,
-    labeller: Labeller,
-    sampling: SamplingParams,
-) -> pd.DataFrame:
-    backbone.train(sampling.dropout).to(getattr(torch, sampling.dtype))
-    ids = labeller.dictionary.ids
-    exact = [
-        [ids[str(value)] for value in labeller.space[prompt_id].exact(labeller.task.max_value)]
-        for _, prompt_id in groups
-    ]
-    # Terms before the mistake.
-    right = [int(torch.randint(min(len(tokens), sampling.max_new_tokens), ())) for tokens in exact]
-    rows: dict[int, dict[str, Any]] = {}
-    for terms in sorted(set(right)):
-        # Those with as many right terms together: their positions are those of sampling.
-        alike = [place for place, each in enumerate(right) if each == terms]
-        texts = [labeller.space[groups[place][1]].text for place in alike]
-        completions = complete(
-            backbone,
-            [
-                labeller.dictionary.encode(text) + exact[place][:terms]
-                for text, place in zip(texts, alike, strict=True)
-            ],
-            sampling.decoder,
-            sampling.temperature,
-            sampling.max_new_tokens - terms,
-            never_first=[(exact[place][terms], backbone.sizes.eos_int) for place in alike],
-        )
-        for place, wrong in zip(alike, completions, strict=True):
-            rows[place] = labeller.completion(*groups[place], exact[place][:terms] + wrong)
-    return pd.DataFrame([rows[place] for place in range(len(groups))])
+    if distributed.leads():
+        yield from sampled_chunks(work)
 
 
 def _sampled(

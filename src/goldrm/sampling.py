@@ -4,7 +4,6 @@ It must not know what tokens mean, nor rewards, nor files. The caller sets the r
 whether dropout is on.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -111,7 +110,6 @@ def complete(
     decoder_name: DecoderName,
     temperature: float,
     max_new_tokens: int,
-    never_first: Sequence[Sequence[int]] | None = None,
 ) -> list[list[int]]:
     """One completion for each prompt, without the token that ends it.
 
@@ -121,7 +119,6 @@ def complete(
         decoder_name: kv_cache (fixed positions) or sliding_window (the notebook's).
         temperature: of the softmax; 0 takes the likeliest token.
         max_new_tokens: longest completion.
-        never_first: tokens that each prompt's completion doesn't begin with; None: no such.
 
     Returns:
         Token ids of each completion, 0 to `max_new_tokens` of them.
@@ -139,11 +136,7 @@ def complete(
     )
     completions: list[list[int]] = [[] for _ in prompts]
     for step in range(max_new_tokens):
-        logits = decoder.logits()
-        if step == 0 and never_first is not None:
-            for row, prompt in enumerate(unfinished.tolist()):
-                logits[row, list(never_first[prompt])] = float("-inf")
-        picked = pick(logits, temperature)
+        picked = pick(decoder.logits(), temperature)
         rows = filled_from_the_end(picked != backbone.sizes.eos_int)
         unfinished, picked = unfinished[rows.cpu()], picked[rows]
         for prompt, token_id in zip(unfinished.tolist(), picked.tolist(), strict=True):

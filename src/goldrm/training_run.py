@@ -3,9 +3,8 @@
 It must not know which files a stage reads and writes.
 """
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +13,9 @@ from torch import Tensor
 from goldrm import distributed
 from goldrm.backbone import Backbone
 from goldrm.checkpoint import ResumePoint
-from goldrm.config import RewardModelParams, SamplingParams, TrainParams
+from goldrm.config import RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.features import labelled_completions, write_states
-from goldrm.generation import sample_mistakes
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
 from goldrm.reward_model import new_readout
@@ -43,7 +41,6 @@ def train_members(
     backbone: Backbone,
     labeller: Labeller,
     sampled: Mapping[Split, pd.DataFrame],
-    sampling: SamplingParams,
     reward_model: RewardModelParams,
     train: TrainParams,
     seed: int,
@@ -55,7 +52,6 @@ def train_members(
         backbone: the frozen language model.
         labeller: labels edited completions.
         sampled: the completions of the train and validation splits.
-        sampling: how the language model is made to err.
         reward_model: which readout, and how many.
         train: on what and how.
         seed: the run's.
@@ -70,8 +66,10 @@ def train_members(
     """
     seeds = [stream_seed(seed, "member", member) for member in range(reward_model.members)]
     readouts = [new_readout(reward_model, backbone.sizes, each) for each in seeds]
-    chosen = training_set(sampled["train"], labeller, train, seed)
-    data = {"train": chosen, "validation": validation_set(sampled["validation"], labeller)}
+    data = {
+        "train": training_set(sampled["train"], labeller, train, seed),
+        "validation": validation_set(sampled["validation"], labeller),
+    }
     del sampled  # `data` holds less
     for split, groups in data.items():
         if not len(groups):
@@ -79,11 +77,6 @@ def train_members(
                 f"none of the {split} split's completions is left to train on. Shorten "
                 "task.holdout, or raise pairs.num_pairs."
             )
-    if train.edits.mistakes:
-        # A copy, because sampling may change the numbers' type.
-        erring, prompts = copy.deepcopy(backbone), chosen.prompts * train.edits.mistakes
-        mistaken = sample_mistakes(prompts, erring, labeller, sampling, seed, work / "mistakes")
-        data["train"] = replace(chosen, mistaken=mistaken)
     for split, groups in data.items():
         write_states(backbone, labeller.dictionary, reward_model, groups, work / split)
     device = backbone.token_prediction.weight.device

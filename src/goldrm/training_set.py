@@ -3,14 +3,17 @@
 It must not know hidden states or files.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import itemgetter
+from itertools import takewhile
+from operator import eq, itemgetter
 from random import Random
 from typing import Any
 
 import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
 
 from goldrm.config import EditsParams, TrainParams
 from goldrm.edits import MISREAD_BY, Series, other_lengths, possible_kinds, random_edit
@@ -22,6 +25,7 @@ COLUMNS = ["group", "prompt_id", "prompt", "read_behind", "completion", "gold_re
 NO_EDITS = EditsParams(
     lengths=0, misread=0, mistakes=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[]
 )
+ANYWHERE = 0.5  # how often a mistake is made wherever it may be
 GIVEN = ["group", "prompt_id", "completion", "gold_reward"]
 
 
@@ -38,7 +42,6 @@ class CompletionGroups:
         labeller: labels the edited ones.
         edits: which, and how many.
         seed: of the edits.
-        mistaken: as `sampled`: completions in which the language model was made to err.
     """
 
     sampled: pd.DataFrame
@@ -46,7 +49,6 @@ class CompletionGroups:
     labeller: Labeller
     edits: EditsParams
     seed: int
-    mistaken: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=GIVEN))
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -66,9 +68,9 @@ class CompletionGroups:
             for number, prompt_id in prompts
             for row in self._edited(number, prompt_id, texts.get(number, []))
         ]
-        mistaken = self.mistaken[self.mistaken["group"].isin(place)]
-        parts = [part for part in (rows, pd.DataFrame(edited), mistaken) if len(part)]
-        rows = pd.concat(parts or [rows]).reindex(columns=[*GIVEN, "behind_id"])
+        # The edited first: the exact series, grown longer, begins like most others.
+        rows = pd.concat([pd.DataFrame(edited), rows] if edited else [rows])
+        rows = rows.reindex(columns=[*GIVEN, "behind_id"])
         rows = rows.sort_values("group", key=lambda group: group.map(place), kind="stable")
         rows["behind_id"] = rows["behind_id"].fillna(rows["prompt_id"]).astype("int64")
         rows = rows.drop_duplicates(["group", "behind_id", "completion"], ignore_index=True)
@@ -84,19 +86,54 @@ class CompletionGroups:
         prompt, max_value = self.labeller.space[prompt_id], self.labeller.task.max_value
         exact, difference = prompt.exact(max_value), prompt.difference
         found: list[Series] = []
-        for text in texts if self.edits.of_sampled else []:
-            base = tuple(map(int, text.split()))
-            found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
         if self.edits.adds_exact:
             # The longest first: what begins with it or is in it needs few hidden states of its own.
             found += other_lengths(exact, difference, max_value, self.edits.lengths)
             found += [exact, *self._edits(exact, difference, self.edits.of_exact, rng)]
+        for text in texts if self.edits.of_sampled else []:
+            base = tuple(map(int, text.split()))
+            found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
         for series in found:
             yield self.labeller.series(group, prompt_id, series)
         others = self._asked_in_other_lengths(prompt)
         for behind_id in rng.sample(others, min(self.edits.misread, len(others))):
             for series in (exact, self.labeller.space[behind_id].exact(max_value)):
                 yield self.labeller.series(group, prompt_id, series) | {"behind_id": behind_id}
+
+    def mistakes(
+        self, first: Mapping[Hashable, Any], expected: Float[Tensor, "tokens vocabulary"]
+    ) -> list[dict[Hashable, Any]]:
+        """The exact series going wrong where the language model might, in a group's prompt.
+
+        One term is a value that the language model finds likely there, but for the right one; the
+        next ones follow from it by right steps, as the language model's own mostly do. Which term:
+        half the time any, else the likelier the likelier the model is to be wrong there. It may be
+        one too many.
+
+        Args:
+            first: one of the group's rows (`COLUMNS`); where its completion isn't the exact series'
+                beginning any more, no mistake is made.
+            expected: the probability, by the language model, of each token after the row's prompt
+                and after each token of its completion.
+        """
+        rng = Random(stream_seed(self.seed, "mistakes", first["group"]))
+        prompt, max_value = self.labeller.space[first["prompt_id"]], self.labeller.task.max_value
+        exact, said = prompt.exact(max_value), map(int, first["completion"].split())
+        right = sum(takewhile(bool, map(eq, exact, said)))
+        ids = [self.labeller.dictionary.ids[str(value)] for value in range(max_value + 1)]
+        wrong = expected[: right + 1, ids].cpu()
+        of_exact = exact[: right + 1]
+        wrong[range(len(of_exact)), of_exact] = 0
+        found: list[dict[Hashable, Any]] = []
+        for _ in range(self.edits.mistakes):
+            likely = wrong.sum(dim=1).tolist() if rng.random() >= ANYWHERE else None
+            [at] = rng.choices(range(len(wrong)), likely)
+            [value] = rng.choices(range(max_value + 1), wrong[at].tolist())
+            after = max(len(exact) - at - 1, 0)
+            rest = range(value, max_value + 1, prompt.difference)[: after + 1]
+            row = self.labeller.series(first["group"], first["prompt_id"], (*exact[:at], *rest))
+            found.append({**first, **{name: row[name] for name in ("completion", "gold_reward")}})
+        return found
 
     def _asked_in_other_lengths(self, prompt: Prompt) -> list[int]:
         """The prompts trained on that ask for the same but a few terms more or fewer."""
