@@ -1,11 +1,13 @@
 """What is trained on: the sampled completions asked for, and edits with exact labels."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from notebook_reference import gold_rewards
@@ -15,6 +17,7 @@ from goldrm.config import GoldRewardParams, HoldoutParams, IntRange, Params, Tas
 from goldrm.dictionary import Dictionary
 from goldrm.edits import KINDS
 from goldrm.preferences import COMPLETION_COLUMNS, Labeller
+from goldrm.series import Prompt
 from goldrm.training_set import training_set, validation_set
 
 COLUMNS = ["group", "prompt_id", "prompt", "read_behind", "completion", "gold_reward"]
@@ -209,6 +212,48 @@ def test_prompts_are_misread_as_others_that_are_trained_on(labeller: Labeller, t
         assert tuple(values) in (prompt.exact(100), other.exact(100))
         expected = gold_rewards(prompt.exact(100), values, values)[0]
         assert gold == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "expected"),
+    [
+        ("0 1 2 3 4 5 6", 5, {"50 51 52 53 54", "0 1 2 99 100", "0 1 2 3 4 8"}),
+        ("0 1 2 3 4", 5, {"50 51 52 53 54", "0 1 2 99 100", "0 1 2 3 4 8"}),
+        ("0 1 2", 3, {"50 51 52 53 54", "0 1 2 99 100"}),
+        ("0 7 2 3 4", 1, {"50 51 52 53 54"}),
+        ("", 0, {"50 51 52 53 54"}),
+    ],
+)
+def test_mistakes_are_the_likely_ones(
+    labeller: Labeller, train: TrainParams, said: str, right: int, expected: set[str]
+):
+    """50 first, 99 fourth, 8 in place of the end; the right terms, likelier still, are none."""
+    prompt_id = labeller.space.id_of(Prompt(1, start=0, difference=1, terms=5))
+    first: dict[Hashable, Any] = {"group": 3, "prompt_id": prompt_id, "completion": said}
+    ids = [labeller.dictionary.ids[str(value)] for value in range(101)]
+    likely = torch.full((8, len(labeller.dictionary)), 1e-12)
+    for place, value in ((0, 50), (3, 99), (5, 8)):
+        likely[place, ids[value]] = 0.01
+    for place, value in enumerate(range(5)):
+        likely[place, ids[value]] = 0.98
+    likely[:, labeller.dictionary.eos_id] = 0.9
+    likely = likely[: len(said.split()) + 1].double()
+    train = with_edits(train, mistakes=200)
+    groups = training_set(sampled(labeller), labeller, train, seed=0)
+    found = groups.mistakes(first, likely)
+    assert found == groups.mistakes(first, likely)
+    texts = Counter(row["completion"] for row in found)
+    assert (len(found), set(texts) >= expected) == (200, True)
+    # Half are at the likely places, half anywhere.
+    share = sum(texts[each] for each in expected) / 200
+    assert share == pytest.approx(0.5 + 0.5 * len(expected) / (right + 1), abs=0.1)
+    exact = tuple(range(5))
+    for row in found:
+        values = tuple(map(int, row["completion"].split()))
+        wrong = next(i for i, value in enumerate(values) if exact[i : i + 1] != (value,))
+        assert values[wrong:] == tuple(range(values[wrong], 101))[: max(5 - wrong, 1)]
+        assert (row["group"], row["prompt_id"]) == (3, prompt_id)
+        assert row["gold_reward"] == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
 
 
 def test_edits_are_of_the_kinds_asked_for(labeller: Labeller, train: TrainParams):
