@@ -248,10 +248,10 @@ def test_what_completions_begin_with_is_read_once(
 
 
 def test_further_completions_are_asked_for_once_a_prompt(backbone: Backbone):
-    """With its first one's states; not where it didn't fit behind the middle of the context."""
-    prompts = [[1, 2, 3], [4, 5], [1, 2, 3], [6]]
-    completions = [[10, 11, 12], [13], [10, 14], [15] * 30]
-    more = {0: [[10, 11, 9], [20]], 1: [[]]}
+    """With its first one's states; not where the context has no room for one token more."""
+    prompts = [[1, 2, 3], [4, 5], [1, 2, 3], [6], [7]]
+    completions = [[10, 11, 12], [13] * 18, [10, 14], [15] * 19, [16] * 30]
+    more = {0: [[10, 11, 9], [20]], 1: [[13] * 19, []]}
     asked: dict[int, Tensor] = {}
 
     def further(first: int, states: Tensor) -> list[list[int]]:
@@ -261,7 +261,7 @@ def test_further_completions_are_asked_for_once_a_prompt(backbone: Backbone):
     found = completion_hidden_states(backbone, prompts, completions, [0, 2], [1], further)
     order = [(first, each) for first in asked for each in more[first]]
     assert sorted(asked) == [0, 1]
-    assert found.prompt[4:] == [found.prompt[first] for first, _ in order]
+    assert found.prompt[5:] == [found.prompt[first] for first, _ in order]
     expected = completion_hidden_states(
         backbone,
         prompts + [prompts[first] for first, _ in order],

@@ -218,14 +218,13 @@ def _is_possible(kind: Kind, series: Series, difference: int, max_value: int) ->
 
 
 def other_lengths(series: Series, difference: int, max_value: int, most: int) -> list[Series]:
-    """The series with 1 to `most` terms too many or too few, in 0..max_value, the longest first."""
+    """The series with 1 to `most` terms too many or too few, in 0..max_value."""
     kinds: tuple[Kind, ...] = ("extended", "truncated")
-    found = [
+    return [
         edit.completion
         for kind in kinds
         for edit in _edits_of_sizes(kind, range(1, most + 1), series, difference, max_value)
     ]
-    return sorted(found, key=len, reverse=True)
 
 
 def possible_kinds(

@@ -97,7 +97,7 @@ def read_completions(
         further: gives more completions of a prompt, which follow the others (not to readouts of
             the last token). It is asked once a prompt, with the number of its first completion and
             the probability, by the language model, of each token after the prompt and after each of
-            that one's tokens.
+            that one's tokens: see `completion_hidden_states`.
 
     Raises:
         GoldrmError: when a word isn't in the dictionary, or prompt and completion are empty.
@@ -224,7 +224,7 @@ class Groups(Protocol):
     def mistakes(
         self, first: Mapping[Hashable, Any], expected: Float[Tensor, "tokens vocabulary"]
     ) -> list[dict[Hashable, Any]]:
-        """More completions of a group: rows like those of a slice.
+        """More completions of a group, at most a token longer than its first: rows like its own.
 
         Args:
             first: the first row of the group.

@@ -115,10 +115,10 @@ def completion_hidden_states(
         completions: token ids of each.
         layers: after which blocks, ascending; a completion's states stand side by side.
         prompt_layers: the same of a prompt's.
-        further: gives more completions of a prompt, none longer than the context has room for
-            behind its middle. It is asked once a prompt, with the number of its first completion
-            and that one's states: of the prompt's last token and of its own. What it gives follows
-            the other completions, in the order that it was asked in.
+        further: gives more completions of a prompt, at most a token longer than its first one. It
+            is asked once a prompt, where the context has room behind that one, with its number and
+            its states: of the prompt's last token and of its own. What it gives follows the other
+            completions, in the order that it was asked in.
     """
     backbone.eval()
     pairs = zip(prompts, completions, strict=True)
@@ -137,8 +137,7 @@ def completion_hidden_states(
             cache = _cache(backbone, len(part), width)
             states = reading.prompts(part, cache, width)
             last = [reading.of(layers, each[-1:]) for each in states]
-            more = further if width == _middle(backbone) else None
-            read = _read(reading, part, cache, last, layers, more, numbers)
+            read = _read(reading, part, cache, last, layers, further, numbers)
             for number, own in enumerate(read, start=len(of_prompts)):
                 prompt |= dict.fromkeys(own.places, number)
                 places |= {index: size + each for index, each in own.places.items()}
@@ -223,14 +222,10 @@ class _Reading:
         return [states[: len(each)] for states, each in zip(read, tokens, strict=True)]
 
 
-def _middle(backbone: Backbone) -> int:
-    return backbone.sizes.context_length // 2 + 1
-
-
 def _place(backbone: Backbone, index: int, prompt: list[int], completion: list[int]) -> _Placed:
     context = backbone.sizes.context_length
     completion = completion[-(context - 1) :]
-    width = min(_middle(backbone), context - len(completion))
+    width = min(context // 2 + 1, context - len(completion))
     padded = prompt or [backbone.sizes.padding_int]
     return _Placed(index, width, tuple(padded[-width:]), completion)
 
@@ -286,12 +281,14 @@ def _read(
         read = reading.behind(own, [firsts[prompt] for _, prompt in part], layers)
         for (_, prompt), states in zip(part, read, strict=True):
             rows[prompt].add(by_prompt[prompt][0].index, 0, states)
+    room = reading.backbone.sizes.context_length - width
     rest_of = {prompt: same[1:] for prompt, same in enumerate(by_prompt)}
-    if further is not None:
-        for prompt, same in enumerate(by_prompt):
-            for completion in further(same[0].index, torch.cat(rows[prompt].parts)):
-                more = replace(same[0], index=next(numbers), completion=completion)
-                rest_of[prompt].append(more)
+    for prompt, (first, *_) in enumerate(by_prompt):
+        if further is not None and len(first.completion) < room:
+            rest_of[prompt] += [
+                replace(first, index=next(numbers), completion=completion)
+                for completion in further(first.index, torch.cat(rows[prompt].parts))
+            ]
     others = [
         (_common(one.completion, firsts[prompt]), place, one)
         for place, prompt in enumerate(order)

@@ -88,8 +88,9 @@ class CompletionGroups:
         found: list[Series] = []
         if self.edits.adds_exact:
             # The longest first: what begins with it or is in it needs few hidden states of its own.
-            found += other_lengths(exact, difference, max_value, self.edits.lengths)
-            found += [exact, *self._edits(exact, difference, self.edits.of_exact, rng)]
+            found += [exact, *other_lengths(exact, difference, max_value, self.edits.lengths)]
+            found.sort(key=len, reverse=True)
+            found += self._edits(exact, difference, self.edits.of_exact, rng)
         for text in texts if self.edits.of_sampled else []:
             base = tuple(map(int, text.split()))
             found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
