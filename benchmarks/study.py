@@ -62,7 +62,8 @@ class Contender:
 def contenders(params: Params) -> list[Contender]:
     """The notebook's readout, and the default one without and with edited completions."""
     edits = params.train.edits.model_copy(update={"more_prompts": 0})
-    unlike = edits.model_copy(update={"lengths": 0, "kinds": UNLIKE_PROBES})
+    not_probed = {"lengths": 0, "misread": 0, "mistakes": 0, "kinds": UNLIKE_PROBES}
+    unlike = edits.model_copy(update=not_probed)
     notebook = params.baseline.train.model_copy(update={"completions_per_prompt": None})
     one = params.reward_model.model_copy(update={"members": 1})
     recipes = {

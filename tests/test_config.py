@@ -10,8 +10,9 @@ import pytest
 from conftest import ROOT
 from pydantic import ValidationError
 
-from goldrm.config import EditsParams, Params, load_params, load_upstream_params, read_yaml
+from goldrm.config import Params, load_params, load_upstream_params, read_yaml
 from goldrm.errors import GoldrmError
+from goldrm.training_set import NO_EDITS
 
 COMMITTED = (ROOT / "params.yaml").read_text()
 
@@ -60,7 +61,7 @@ def test_baseline_is_the_notebook(params: Params):
         1,
     )
     assert (train.num_pairs, train.completions_per_prompt, train.ties) == (500, 2, False)
-    assert train.edits == EditsParams(lengths=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
+    assert train.edits == NO_EDITS
     assert (train.epochs, train.batch_size, train.stop_loss) == (1001, 100, 0.01)
     assert (train.learning_rate, train.warmup_steps, train.schedule) == (3e-4, 500, "constant")
     assert (train.mse_weight, train.rank_weight, train.margin) == (1.0, 0.1, False)
@@ -241,7 +242,7 @@ def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, mi
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("    of_exact: 3 ", "    of_exakt: 3 ", "train.edits.of_exakt .*mean of_exact"),
+        ("    of_exact: 1 ", "    of_exakt: 1 ", "train.edits.of_exakt .*mean of_exact"),
         (
             "    kinds: [one_off, ",
             "    kinds: [one_on, ",

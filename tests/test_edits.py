@@ -48,9 +48,9 @@ def test_kinds_by_hand():
 
 
 def test_other_lengths_are_the_nearest_that_stay_in_range():
-    longer, shorter = [(*FIVE, 23, 27), (*FIVE, 23)], [FIVE[:4], FIVE[:3]]
+    longer, shorter = [(*FIVE, 23), (*FIVE, 23, 27)], [FIVE[:4], FIVE[:3]]
     assert edits.other_lengths(FIVE, 4, 27, 2) == longer + shorter
-    assert edits.other_lengths(FIVE, 4, 26, 2) == longer[1:] + shorter
+    assert edits.other_lengths(FIVE, 4, 26, 2) == longer[:1] + shorter
     assert edits.other_lengths(FIVE, 4, 22, 1) == shorter[:1]
     assert edits.other_lengths(FIVE, 4, 100, 0) == []
     assert edits.other_lengths((3, 7), 4, 12, 5) == [(3, 7, 11), (3,)]

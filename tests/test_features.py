@@ -1,8 +1,8 @@
 """Hidden states of the right texts in the right rows, each computed once, and their batches."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,24 @@ WIDTH = 2 * 24  # of token_damage's rows
 
 @dataclass(frozen=True)
 class Table:
-    """Groups whose completions are all at hand."""
+    """Groups whose completions are all at hand, but for the mistakes, by completion."""
 
     rows: pd.DataFrame
+    more: dict[str, list[str]] = field(default_factory=dict)
+    expected: list[tuple[str, Tensor]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return self.rows["group"].nunique()
 
     def __getitem__(self, groups: slice) -> pd.DataFrame:
         return self.rows[self.rows["group"].isin(self.rows["group"].unique()[groups])]
+
+    def mistakes(
+        self, first: Mapping[Hashable, Any], expected: Tensor
+    ) -> list[dict[Hashable, Any]]:
+        self.expected.append((first["completion"], expected))
+        texts = self.more.get(first["completion"], [])
+        return [{**first, "completion": each, "gold_reward": 1.5} for each in texts]
 
 
 @pytest.fixture
@@ -53,7 +62,8 @@ def completions() -> Table:
         (2, FIRST, "2", 2.0),
     ]
     columns = ["group", "prompt", "completion", "gold_reward"]
-    return Table(pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2]))
+    table = pd.DataFrame(rows, columns=columns, index=[3, 1, 0, 4, 2])
+    return Table(table.assign(read_behind=table["prompt"]))
 
 
 @pytest.fixture
@@ -152,6 +162,72 @@ def test_completions_are_labelled_in_the_tables_order(
     assert states.lengths.tolist() == lengths[3:] + lengths[:2]
     assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
     assert group.tolist() == [0, 0, 1, 1]
+
+
+def test_mistakes_are_read_as_if_they_had_been_asked_for(
+    backbone: Backbone,
+    dictionary: Dictionary,
+    token_damage: RewardModelParams,
+    completions: Table,
+    tmp_path: Path,
+):
+    """At the end of their group, each once; asked for with what the language model expects."""
+    more = Table(completions.rows, {"2 4 6": ["2 4 9 11", "2 4", "2 4 9 11"], "9": ["10 11"]})
+    write_states(backbone, dictionary, token_damage, more, tmp_path / "more")
+    rows = completions.rows.to_dict("records")
+    for place, text in ((2, "2 4 9 11"), (4, "10 11")):
+        like = rows[place - 1]
+        rows.insert(place, {**like, "completion": text, "gold_reward": 1.5})
+    write_states(backbone, dictionary, token_damage, Table(pd.DataFrame(rows)), tmp_path / "given")
+    found, given_ = (labelled_completions(tmp_path / folder) for folder in ("more", "given"))
+    assert found.gold_rewards.tolist() == [7.0, 5.0, 1.5, 1.25, 1.5, 3.5, 2.0]
+    assert found.groups.tolist() == given_.groups.tolist() == [3, 5, 7]
+    assert found.ends.tolist() == given_.ends.tolist()
+    assert found.prompt.tolist() == given_.prompt.tolist()
+    torch.testing.assert_close(
+        all_of(found.rows)[found.place], all_of(given_.rows)[given_.place], atol=2e-3, rtol=2e-3
+    )
+    torch.testing.assert_close(found.outlook, given_.outlook, atol=2e-3, rtol=2e-3)
+
+    asked = sorted(more.expected, key=lambda each: each[0])
+    assert [first for first, _ in asked] == ["2 4 6", "9"], "each prompt's first, once"
+    for (first, expected), prompt in zip(asked, (FIRST, SECOND), strict=True):
+        states = read_completions(backbone, dictionary, token_damage, [prompt], [first])
+        said = [*dictionary.encode(first), backbone.sizes.eos_int]
+        torch.testing.assert_close(expected.sum(1), torch.ones(len(said)).double())
+        of_said = expected[range(len(said)), said].log().float()
+        torch.testing.assert_close(of_said, states.outlook[:, 0], atol=1e-4, rtol=0)
+
+
+def test_misread_completion_answers_its_own_prompt(
+    backbone: Backbone,
+    dictionary: Dictionary,
+    token_damage: RewardModelParams,
+    completions: Table,
+    tmp_path: Path,
+    reading: Callable[[str, str, str], States],
+):
+    """Its states are those behind the prompt it is read behind, which no mistake is made of."""
+    rows = completions.rows.assign(read_behind=[FIRST, SECOND, SECOND, FIRST, FIRST])
+    misread = Table(rows, {"2 4": ["1"], "2 4 6": ["3"]})
+    write_states(backbone, dictionary, token_damage, misread, tmp_path / "misread")
+    found = labelled_completions(tmp_path / "misread")
+    assert found.gold_rewards.tolist() == [7.0, 5.0, 1.5, 1.25, 3.5, 2.0]
+    assert sorted(first for first, _ in misread.expected) == ["2 4 6", "9"]
+    behind = [(FIRST, "2 4 6"), (SECOND, "2 4"), (FIRST, "3"), (SECOND, "9")]
+    alone = [reading("token_damage", *each) for each in behind]
+    states, _, _ = found.batch(torch.tensor([0, 1]))
+    own = torch.cat([each.rows[each.place] for each in alone])
+    torch.testing.assert_close(states.rows[states.place].float(), own, atol=2e-3, rtol=2e-3)
+    of_prompts = states.prompt_rows.float().split(states.prompt_lengths.tolist())
+    for prompt, answered in zip(states.prompt, [alone[0]] * 3 + [alone[3]], strict=True):
+        rows_of = answered.prompt_rows
+        torch.testing.assert_close(of_prompts[prompt], rows_of, atol=2e-3, rtol=2e-3)
+
+    last_token = token_damage.model_copy(update={"readout": "last_token"})
+    write_states(backbone, dictionary, last_token, misread, tmp_path / "last_token")
+    found = labelled_completions(tmp_path / "last_token")
+    assert found.gold_rewards.tolist() == [7.0, 1.25, 3.5, 2.0]
 
 
 @given(st.data())

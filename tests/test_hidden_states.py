@@ -245,3 +245,31 @@ def test_what_completions_begin_with_is_read_once(
     assert len(found.rows) == 2 + sum(map(len, [[5, 6], [5, 6], [6], [7], [7, 9], [8]]))
     behind = [each for each in read if each not in ([], [1, 2], [3, 4])]
     assert sorted(behind) == [[5, 6], [5, 6], [6], [7], [7, 9], [8]]
+
+
+def test_further_completions_are_asked_for_once_a_prompt(backbone: Backbone):
+    """With its first one's states; not where the context has no room for one token more."""
+    prompts = [[1, 2, 3], [4, 5], [1, 2, 3], [6], [7]]
+    completions = [[10, 11, 12], [13] * 18, [10, 14], [15] * 19, [16] * 30]
+    more = {0: [[10, 11, 9], [20]], 1: [[13] * 19, []]}
+    asked: dict[int, Tensor] = {}
+
+    def further(first: int, states: Tensor) -> list[list[int]]:
+        asked[first] = states
+        return more[first]
+
+    found = completion_hidden_states(backbone, prompts, completions, [0, 2], [1], further)
+    order = [(first, each) for first in asked for each in more[first]]
+    assert sorted(asked) == [0, 1]
+    assert found.prompt[5:] == [found.prompt[first] for first, _ in order]
+    expected = completion_hidden_states(
+        backbone,
+        prompts + [prompts[first] for first, _ in order],
+        completions + [each for _, each in order],
+        [0, 2],
+        [1],
+    )
+    for a, b in zip(found.completions, expected.completions, strict=True):
+        assert close(a, b)
+    for first, states in asked.items():
+        assert torch.equal(states, found.completions[first])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from goldrm.backbone import Backbone
-from goldrm.config import EditsParams, HoldoutParams, Params, RewardModelParams, TrainParams
+from goldrm.config import HoldoutParams, Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.features import labelled_completions
 from goldrm.preferences import Labeller
@@ -16,12 +16,12 @@ from goldrm.random_streams import stream_seed
 from goldrm.reward_model import new_readout
 from goldrm.series import Split
 from goldrm.training_run import train_members
-from goldrm.training_set import training_set
+from goldrm.training_set import NO_EDITS, training_set
 
 
 @pytest.fixture
 def train(params: Params) -> TrainParams:
-    edits = EditsParams(lengths=0, of_exact=1, of_sampled=0, more_prompts=2, kinds=["one_off"])
+    edits = NO_EDITS.model_copy(update={"of_exact": 1, "more_prompts": 2, "kinds": ["one_off"]})
     changes = {"epochs": 2, "batch_size": 2, "edits": edits, "learning_rate": 0.01}
     return params.baseline.train.model_copy(update=changes)
 

@@ -1,10 +1,13 @@
 """What is trained on: the sampled completions asked for, and edits with exact labels."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from notebook_reference import gold_rewards
@@ -14,9 +17,10 @@ from goldrm.config import GoldRewardParams, HoldoutParams, IntRange, Params, Tas
 from goldrm.dictionary import Dictionary
 from goldrm.edits import KINDS
 from goldrm.preferences import COMPLETION_COLUMNS, Labeller
+from goldrm.series import Prompt
 from goldrm.training_set import training_set, validation_set
 
-COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
+COLUMNS = ["group", "prompt_id", "prompt", "read_behind", "completion", "gold_reward"]
 # A group's gold rewards differ, but where a text repeats another or its last number.
 TEXTS = [
     ["1", "2", "1", "90"],
@@ -114,6 +118,7 @@ def test_sampled_completions_asked_for(
     found = training_set(completions, labeller, train.model_copy(update=changes), seed=0)[:]
     assert texts_of(found) == expected
     assert list(found.columns) == COLUMNS
+    completions["read_behind"] = completions["prompt"]
     kept = completions.drop_duplicates(["group", "completion"]).merge(
         found[["group", "completion"]], on=["group", "completion"]
     )
@@ -139,6 +144,7 @@ def test_validation_set_is_each_sampled_completion_once(labeller: Labeller):
     completions = sampled(labeller)
     found = validation_set(completions, labeller)[:]
     expected = completions.drop_duplicates(["group", "completion"], ignore_index=True)
+    expected["read_behind"] = expected["prompt"]
     assert_frame_equal(found, expected[COLUMNS])
 
 
@@ -167,9 +173,9 @@ def test_edits_join_their_group_with_exact_labels(
     assert sizes.index.tolist() == completions["group"].unique().tolist()
     assert sizes.max() == 3 + extra
     assert sizes.mean() > 3 + 0.8 * extra
-    for group, prompt_id, prompt, text, gold in found.itertuples(index=False):
+    for group, prompt_id, prompt, behind, text, gold in found.itertuples(index=False):
         assert prompt_id == completions.loc[completions["group"] == group, "prompt_id"].iloc[0]
-        assert prompt == labeller.space[prompt_id].text
+        assert prompt == behind == labeller.space[prompt_id].text
         exact, values = labeller.space[prompt_id].exact(100), list(map(int, text.split()))
         assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
         assert all(0 <= value <= 100 for value in values)
@@ -187,6 +193,67 @@ def test_every_prompt_has_its_exact_series_in_other_lengths(labeller: Labeller, 
         longer = (*exact, exact[-1] + prompt.difference)
         expected = [exact[:-1], exact] + ([longer] if longer[-1] <= 100 else [])
         assert {" ".join(map(str, each)) for each in expected} <= set(texts)
+
+
+def test_prompts_are_misread_as_others_that_are_trained_on(labeller: Labeller, train: TrainParams):
+    """Read behind one that asks for a few terms more or fewer, labelled for the own one."""
+    edits = with_edits(train, misread=1, more_prompts=100)
+    groups = training_set(sampled(labeller), labeller, edits, seed=0)
+    found = groups[:]
+    own = {prompt: number for number, prompt in found[["prompt_id", "prompt"]].to_numpy()}
+    misread = found[found["read_behind"] != found["prompt"]]
+    assert misread["group"].nunique() > 50
+    assert misread.groupby("group").size().unique().tolist() == [2]
+    for _, prompt_id, _, behind, text, gold in misread.itertuples(index=False):
+        prompt, other = labeller.space[prompt_id], labeller.space[own[behind]]
+        assert replace(other, terms=prompt.terms) == prompt
+        assert 1 <= abs(other.terms - prompt.terms) <= 2
+        values = list(map(int, text.split()))
+        assert tuple(values) in (prompt.exact(100), other.exact(100))
+        expected = gold_rewards(prompt.exact(100), values, values)[0]
+        assert gold == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "expected"),
+    [
+        ("0 1 2 3 4 5 6", 5, {"50 51 52 53 54", "0 1 2 99 100", "0 1 2 3 4 8"}),
+        ("0 1 2 3 4", 5, {"50 51 52 53 54", "0 1 2 99 100", "0 1 2 3 4 8"}),
+        ("0 1 2", 3, {"50 51 52 53 54", "0 1 2 99 100"}),
+        ("0 7 2 3 4", 1, {"50 51 52 53 54"}),
+        ("", 0, {"50 51 52 53 54"}),
+    ],
+)
+def test_mistakes_are_the_likely_ones(
+    labeller: Labeller, train: TrainParams, said: str, right: int, expected: set[str]
+):
+    """50 first, 99 fourth, 8 in place of the end; the right terms, likelier still, are none."""
+    prompt_id = labeller.space.id_of(Prompt(1, start=0, difference=1, terms=5))
+    first: dict[Hashable, Any] = {"group": 3, "prompt_id": prompt_id, "completion": said}
+    ids = [labeller.dictionary.ids[str(value)] for value in range(101)]
+    likely = torch.full((8, len(labeller.dictionary)), 1e-12)
+    for place, value in ((0, 50), (3, 99), (5, 8)):
+        likely[place, ids[value]] = 0.01
+    for place, value in enumerate(range(5)):
+        likely[place, ids[value]] = 0.98
+    likely[:, labeller.dictionary.eos_id] = 0.9
+    likely = likely[: len(said.split()) + 1].double()
+    train = with_edits(train, mistakes=200)
+    groups = training_set(sampled(labeller), labeller, train, seed=0)
+    found = groups.mistakes(first, likely)
+    assert found == groups.mistakes(first, likely)
+    texts = Counter(row["completion"] for row in found)
+    assert (len(found), set(texts) >= expected) == (200, True)
+    # Half are at the likely places, half anywhere.
+    share = sum(texts[each] for each in expected) / 200
+    assert share == pytest.approx(0.5 + 0.5 * len(expected) / (right + 1), abs=0.1)
+    exact = tuple(range(5))
+    for row in found:
+        values = tuple(map(int, row["completion"].split()))
+        wrong = next(i for i, value in enumerate(values) if exact[i : i + 1] != (value,))
+        assert values[wrong:] == tuple(range(values[wrong], 101))[: max(5 - wrong, 1)]
+        assert (row["group"], row["prompt_id"]) == (3, prompt_id)
+        assert row["gold_reward"] == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
 
 
 def test_edits_are_of_the_kinds_asked_for(labeller: Labeller, train: TrainParams):
@@ -212,14 +279,17 @@ def test_further_prompts_are_the_train_splits(labeller: Labeller, train: TrainPa
     completions, in_train = sampled(labeller), labeller.space.ids_in("train")
     for asked, expected in [(50, 50), (1000, len(in_train))]:
         edits = with_edits(train, of_exact=2, more_prompts=asked)
-        found = training_set(completions, labeller, edits, seed=0)[:]
+        edits_set = training_set(completions, labeller, edits, seed=0)
+        found = edits_set[:]
         further = found[found["group"] > completions["group"].max()]
         of_group = further.groupby("group")["prompt_id"].agg(["nunique", "first", "size"])
         assert (of_group["nunique"] == 1).all()
         assert (of_group["size"].min(), of_group["size"].max()) == (2, 3)
         assert of_group["first"].nunique() == len(of_group) == expected
         assert set(of_group["first"]) <= set(in_train)
-        assert found["group"].is_monotonic_increasing
+        assert found["group"].drop_duplicates().tolist() == [
+            group for group, _ in edits_set.prompts
+        ]
 
 
 def test_held_out_prompts_are_neither_trained_nor_validated_on(

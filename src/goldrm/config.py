@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from goldrm.edits import FURTHER_STEPS, Kind
+from goldrm.edits import FURTHER_STEPS, MISREAD_BY, Kind
 from goldrm.errors import GoldrmError
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -185,6 +185,8 @@ class EditsParams(Section):
     """Exactly labelled variations of series, made for training."""
 
     lengths: int = Field(ge=0, le=FURTHER_STEPS)
+    misread: int = Field(ge=0, le=len(MISREAD_BY))
+    mistakes: int = Field(ge=0, le=1000)
     of_exact: int = Field(ge=0, le=1000)
     of_sampled: int = Field(ge=0, le=1000)
     more_prompts: int = Field(ge=0)
@@ -193,7 +195,7 @@ class EditsParams(Section):
     @property
     def adds_exact(self) -> bool:
         """Whether each prompt's exact series is trained on, with edits of it."""
-        return self.lengths > 0 or self.of_exact > 0
+        return self.lengths + self.misread + self.mistakes + self.of_exact > 0
 
 
 class TrainParams(Section):

@@ -29,6 +29,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 ONE_TWO_THREE = (0.6, 0.3, 0.1)
 # The longest exact series, 14 terms, grows to the 20 tokens that are sampled at most.
 FURTHER_STEPS = 6
+# Terms too few or too many that a misread prompt is taken to ask for.
+MISREAD_BY = (-2, -1, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -216,14 +218,13 @@ def _is_possible(kind: Kind, series: Series, difference: int, max_value: int) ->
 
 
 def other_lengths(series: Series, difference: int, max_value: int, most: int) -> list[Series]:
-    """The series with 1 to `most` terms too many or too few, in 0..max_value, the longest first."""
+    """The series with 1 to `most` terms too many or too few, in 0..max_value."""
     kinds: tuple[Kind, ...] = ("extended", "truncated")
-    found = [
+    return [
         edit.completion
         for kind in kinds
         for edit in _edits_of_sizes(kind, range(1, most + 1), series, difference, max_value)
     ]
-    return sorted(found, key=len, reverse=True)
 
 
 def possible_kinds(

@@ -3,11 +3,11 @@
 It must not know how a readout uses them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -64,6 +64,17 @@ class States:
             self.prompt.to(device),
         )
 
+    def of(self, completions: Int[Tensor, " chosen"]) -> "States":
+        """The same of some of the completions, in the order given; all rows are kept."""
+        places, _ = _spans(torch.cumsum(self.lengths, 0), completions)
+        return replace(
+            self,
+            place=self.place[places],
+            outlook=self.outlook[places],
+            lengths=self.lengths[completions],
+            prompt=self.prompt[completions],
+        )
+
 
 def read_completions(
     backbone: Backbone,
@@ -71,6 +82,7 @@ def read_completions(
     params: RewardModelParams,
     prompts: Sequence[str],
     completions: Sequence[str],
+    further: Callable[[int, Float[Tensor, "tokens vocabulary"]], list[str]] | None = None,
 ) -> States:
     """The hidden states that the readout of `params` reads, in float32.
 
@@ -82,6 +94,10 @@ def read_completions(
         params: of the readout.
         prompts: of each completion.
         completions: at least one.
+        further: gives more completions of a prompt, which follow the others (not to readouts of
+            the last token). It is asked once a prompt, with the number of its first completion and
+            the probability, by the language model, of each token after the prompt and after each of
+            that one's tokens: see `completion_hidden_states`.
 
     Raises:
         GoldrmError: when a word isn't in the dictionary, or prompt and completion are empty.
@@ -93,7 +109,17 @@ def read_completions(
         return _last_token(last_hidden_states(backbone, both))
     d = backbone.sizes.d
     layers = sorted({*params.layers, backbone.sizes.num_layers})
-    states = completion_hidden_states(backbone, before, after, layers, params.prompt_layers)
+
+    def encoded(first: int, rows: Float[Tensor, "tokens embds"]) -> list[list[int]]:
+        assert further is not None
+        logits = backbone.token_prediction(rows[:, -d:]).double()  # of the unlikeliest, too
+        found = [dictionary.encode(each) for each in further(first, logits.softmax(dim=-1))]
+        after.extend(found)
+        return found
+
+    states = completion_hidden_states(
+        backbone, before, after, layers, params.prompt_layers, encoded if further else None
+    )
     device, top = states.rows.device, states.rows[:, -d:]
     expected = [
         outlook(backbone, top[place], completion)
@@ -188,7 +214,23 @@ class Groups(Protocol):
         ...
 
     def __getitem__(self, groups: slice, /) -> pd.DataFrame:
-        """Columns group, prompt, completion, gold_reward; a group's rows are side by side."""
+        """Columns group, prompt, read_behind, completion, gold_reward.
+
+        A group's rows are side by side. Where `read_behind` isn't the prompt, another row of the
+        slice is read behind the prompt.
+        """
+        ...
+
+    def mistakes(
+        self, first: Mapping[Hashable, Any], expected: Float[Tensor, "tokens vocabulary"]
+    ) -> list[dict[Hashable, Any]]:
+        """More completions of a group, at most a token longer than its first: rows like its own.
+
+        Args:
+            first: the first row of the group.
+            expected: the probability, by the language model, of each token after the row's prompt
+                and after each token of its completion.
+        """
         ...
 
 
@@ -211,15 +253,39 @@ def write_states(
 
     def make(chunk: int) -> dict[str, Tensor]:
         part = groups[chunk * CHUNK : (chunk + 1) * CHUNK]
+        of_own = part["read_behind"] == part["prompt"]
+        # Each prompt's own completions first, for they have the most in common.
+        read = part[of_own].to_dict("records")
+        own = len(read)
+        if params.readout != "last_token":  # it reads no prompt that could be another one
+            read += part[~of_own].to_dict("records")
+
+        def further(first: int, expected: Float[Tensor, "tokens vocabulary"]) -> list[str]:
+            found = groups.mistakes(read[first], expected) if first < own else []
+            read.extend(found)
+            return [row["completion"] for row in found]
+
         states = read_completions(
-            backbone, dictionary, params, part["prompt"].tolist(), part["completion"].tolist()
+            backbone,
+            dictionary,
+            params,
+            [row["read_behind"] for row in read],
+            [row["completion"] for row in read],
+            further,
         )
+        rows = pd.DataFrame(read)
+        number = dict(zip(rows["read_behind"], states.prompt.tolist(), strict=True))
+        states = replace(states, prompt=torch.tensor([number[each] for each in rows["prompt"]]))
+        place = {group: place for place, group in enumerate(part["group"].unique())}
+        rows = rows.drop_duplicates(["group", "read_behind", "completion"])
+        rows = rows.sort_values("group", key=lambda group: group.map(place), kind="stable")
+        states = states.of(torch.tensor(rows.index.tolist()))
         tensors = {field.name: getattr(states, field.name).cpu() for field in fields(states)}
         if params.readout != "last_token":
             tensors |= {name: tensors[name].half() for name in (*ROWS, "outlook")}
-        sizes = part.groupby("group", sort=False).size()
+        sizes = rows.groupby("group", sort=False).size()
         return tensors | {
-            "gold_rewards": torch.tensor(part["gold_reward"].tolist()),
+            "gold_rewards": torch.tensor(rows["gold_reward"].tolist()),
             "sizes": torch.tensor(sizes.tolist()),  # of the groups
         }
 

@@ -3,9 +3,9 @@
 It must not know rewards nor readouts.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby, takewhile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, groupby, takewhile
 from typing import TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from goldrm.backbone import Backbone, KeyValueCache
 
 T = TypeVar("T")
+Further = Callable[[int, Float[Tensor, "tokens embds"]], list[list[int]]]
 
 BATCH = 32  # sequences read together; their activations should fit the processor's cache
 OUTLOOK = 3  # numbers that `outlook` tells of each token
@@ -99,6 +100,7 @@ def completion_hidden_states(
     completions: Sequence[list[int]],
     layers: Sequence[int],
     prompt_layers: Sequence[int],
+    further: Further | None = None,
 ) -> CompletionStates:
     """Hidden states of the tokens of prompts and completions.
 
@@ -113,13 +115,18 @@ def completion_hidden_states(
         completions: token ids of each.
         layers: after which blocks, ascending; a completion's states stand side by side.
         prompt_layers: the same of a prompt's.
+        further: gives more completions of a prompt, at most a token longer than its first one. It
+            is asked once a prompt, where the context has room behind that one, with its number and
+            its states: of the prompt's last token and of its own. What it gives follows the other
+            completions, in the order that it was asked in.
     """
     backbone.eval()
     pairs = zip(prompts, completions, strict=True)
     placed = [_place(backbone, i, *pair) for i, pair in enumerate(pairs)]
     placed.sort(key=lambda one: (one.width, len(one.prompt), one.prompt))
+    numbers = count(len(placed))  # of what `further` gives
     rows: list[Tensor] = []
-    count = 0  # of them
+    size = 0  # of them
     places: dict[int, Tensor] = {}
     of_prompts: list[Tensor] = []
     prompt: dict[int, int] = {}
@@ -129,15 +136,15 @@ def completion_hidden_states(
         for part in _parts(by_prompt, PROMPTS):
             cache = _cache(backbone, len(part), width)
             states = reading.prompts(part, cache, width)
-            for number, same in enumerate(part, start=len(of_prompts)):
-                prompt |= {one.index: number for one in same}
-            of_prompts += [reading.of(prompt_layers, each) for each in states]
             last = [reading.of(layers, each[-1:]) for each in states]
-            for read in _read(reading, part, cache, last, layers):
-                places |= {index: count + own for index, own in read.places.items()}
-                rows += read.parts
-                count += read.count
-    order = range(len(placed))
+            read = _read(reading, part, cache, last, layers, further, numbers)
+            for number, own in enumerate(read, start=len(of_prompts)):
+                prompt |= dict.fromkeys(own.places, number)
+                places |= {index: size + each for index, each in own.places.items()}
+                rows += own.parts
+                size += own.count
+            of_prompts += [reading.of(prompt_layers, each) for each in states]
+    order = range(len(places))
     return CompletionStates(
         torch.cat(rows), [places[i] for i in order], of_prompts, [prompt[i] for i in order]
     )
@@ -251,6 +258,8 @@ def _read(
     cache: KeyValueCache,
     before: list[Float[Tensor, "1 embds"]],
     layers: Sequence[int],
+    further: Further | None,
+    numbers: Iterator[int],
 ) -> list[_Rows]:
     """Read each prompt's completions: the first one whole, of the others what is different.
 
@@ -260,6 +269,8 @@ def _read(
         cache: has seen the prompts.
         before: states of their last tokens.
         layers: whose states are wanted.
+        further: gives more completions of each.
+        numbers: what these are numbered by.
     """
     rows = [_Rows([state]) for state in before]
     width, firsts = cache.length, [same[0].completion for same in by_prompt]
@@ -270,10 +281,18 @@ def _read(
         read = reading.behind(own, [firsts[prompt] for _, prompt in part], layers)
         for (_, prompt), states in zip(part, read, strict=True):
             rows[prompt].add(by_prompt[prompt][0].index, 0, states)
+    room = reading.backbone.sizes.context_length - width
+    rest_of = {prompt: same[1:] for prompt, same in enumerate(by_prompt)}
+    for prompt, (first, *_) in enumerate(by_prompt):
+        if further is not None and len(first.completion) < room:
+            rest_of[prompt] += [
+                replace(first, index=next(numbers), completion=completion)
+                for completion in further(first.index, torch.cat(rows[prompt].parts))
+            ]
     others = [
         (_common(one.completion, firsts[prompt]), place, one)
         for place, prompt in enumerate(order)
-        for one in by_prompt[prompt][1:]
+        for one in rest_of[prompt]
     ]
     others.sort(key=lambda each: (each[0], len(each[2].completion)))
     for common, alike in groupby(others, key=lambda each: each[0]):

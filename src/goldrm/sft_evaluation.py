@@ -1,11 +1,14 @@
 """How good the frozen language model is at its task, on prompts it hasn't seen."""
 
+from itertools import chain
+
 import pandas as pd
 import torch
 from scipy import stats
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from goldrm import distributed
 from goldrm.backbone import Backbone, right_aligned
 from goldrm.config import DecoderName
 from goldrm.dictionary import Dictionary
@@ -23,6 +26,8 @@ def evaluate_sft(
     backbone: Backbone, labeller: Labeller, num_prompts: int, max_new_tokens: int, seed: int
 ) -> dict[str, float]:
     """Greedy decoding and the loss of the exact answers, on prompts of the test split.
+
+    Where processes share a stage's work, all of them ask for this together.
 
     Args:
         backbone: the language model; it is put into evaluation mode.
@@ -80,13 +85,16 @@ def _greedy(
     max_new_tokens: int,
 ) -> pd.DataFrame:
     prompts = [labeller.dictionary.encode(labeller.space[i].text) for i in prompt_ids]
-    completions = [
-        completion
-        for first in tqdm(range(0, len(prompts), BATCH), desc=f"fetch_sft: {decoder}", disable=None)
-        for completion in complete(
-            backbone, prompts[first : first + BATCH], decoder, 0.0, max_new_tokens
-        )
-    ]
+
+    def make(first: int) -> list[list[int]]:
+        part = prompts[first : first + BATCH]
+        return complete(backbone, part, decoder, 0.0, max_new_tokens)
+
+    hidden = distributed.hides_progress()
+    batches = tqdm(
+        range(0, len(prompts), BATCH), desc=f"fetch_sft: {decoder}", unit="batch", disable=hidden
+    )
+    completions = list(chain.from_iterable(distributed.shared_with_all(batches, make)))
     return pd.DataFrame(
         labeller.completion(group, prompt_id, completion)
         for group, (prompt_id, completion) in enumerate(zip(prompt_ids, completions, strict=True))

@@ -3,20 +3,30 @@
 It must not know hidden states or files.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
+from operator import eq, itemgetter
 from random import Random
 from typing import Any
 
 import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
 
 from goldrm.config import EditsParams, TrainParams
-from goldrm.edits import Series, other_lengths, possible_kinds, random_edit
+from goldrm.edits import MISREAD_BY, Series, other_lengths, possible_kinds, random_edit
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
+from goldrm.series import Prompt
 
-COLUMNS = ["group", "prompt_id", "prompt", "completion", "gold_reward"]
-NO_EDITS = EditsParams(lengths=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[])
+COLUMNS = ["group", "prompt_id", "prompt", "read_behind", "completion", "gold_reward"]
+NO_EDITS = EditsParams(
+    lengths=0, misread=0, mistakes=0, of_exact=0, of_sampled=0, more_prompts=0, kinds=[]
+)
+ANYWHERE = 0.5  # how often a mistake is made wherever it may be
+GIVEN = ["group", "prompt_id", "completion", "gold_reward"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class CompletionGroups:
 
     Attributes:
         sampled: group, prompt_id, completion, gold_reward of each, ascending by group.
-        prompts: number and prompt_id of each group, ascending; some have nothing sampled.
+        prompts: number and prompt_id of each group; some have nothing sampled.
         labeller: labels the edited ones.
         edits: which, and how many.
         seed: of the edits.
@@ -44,36 +54,102 @@ class CompletionGroups:
         return len(self.prompts)
 
     def __getitem__(self, groups: slice) -> pd.DataFrame:
-        """The completions of some groups: `COLUMNS`; a group's rows are side by side."""
+        """The completions of some groups: `COLUMNS`; a group's rows are side by side.
+
+        `read_behind` is the prompt behind which the language model reads a completion: its own, or
+        the one that it is taken for.
+        """
         prompts = self.prompts[groups]
-        numbers = [number for number, _ in prompts]
-        rows = self.sampled[self.sampled["group"].isin(numbers)]
+        place = {number: place for place, (number, _) in enumerate(prompts)}
+        rows = self.sampled[self.sampled["group"].isin(place)]
         texts = rows.groupby("group")["completion"].agg(list).to_dict()
         edited = [
             row
             for number, prompt_id in prompts
             for row in self._edited(number, prompt_id, texts.get(number, []))
         ]
-        if edited:
-            rows = pd.concat([rows, pd.DataFrame(edited)]).sort_values("group", kind="stable")
-        rows = rows.drop_duplicates(["group", "completion"], ignore_index=True)
-        return self.labeller.with_prompts(rows)[COLUMNS]
+        # The edited first: the exact series, grown longer, begins like most others.
+        rows = pd.concat([pd.DataFrame(edited), rows] if edited else [rows])
+        rows = rows.reindex(columns=[*GIVEN, "behind_id"])
+        rows = rows.sort_values("group", key=lambda group: group.map(place), kind="stable")
+        rows["behind_id"] = rows["behind_id"].fillna(rows["prompt_id"]).astype("int64")
+        rows = rows.drop_duplicates(["group", "behind_id", "completion"], ignore_index=True)
+        behind = [self.labeller.space[prompt_id].text for prompt_id in rows["behind_id"].tolist()]
+        return self.labeller.with_prompts(rows.assign(read_behind=behind))[COLUMNS]
 
     def _edited(self, group: int, prompt_id: int, texts: list[str]) -> Iterator[dict[str, Any]]:
-        """Edits of a group's sampled completions and of its exact series, these included."""
+        """Edits of a group's sampled completions and of its exact series, these included.
+
+        Where the prompt is misread, `behind_id` is what it is taken for.
+        """
         rng = Random(stream_seed(self.seed, "edits", group))
         prompt, max_value = self.labeller.space[prompt_id], self.labeller.task.max_value
         exact, difference = prompt.exact(max_value), prompt.difference
         found: list[Series] = []
+        if self.edits.adds_exact:
+            # The longest first: what begins with it or is in it needs few hidden states of its own.
+            found += [exact, *other_lengths(exact, difference, max_value, self.edits.lengths)]
+            found.sort(key=len, reverse=True)
+            found += self._edits(exact, difference, self.edits.of_exact, rng)
         for text in texts if self.edits.of_sampled else []:
             base = tuple(map(int, text.split()))
             found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
-        if self.edits.adds_exact:
-            # The longest first: what begins with it or is in it needs few hidden states of its own.
-            found += other_lengths(exact, difference, max_value, self.edits.lengths)
-            found += [exact, *self._edits(exact, difference, self.edits.of_exact, rng)]
         for series in found:
             yield self.labeller.series(group, prompt_id, series)
+        others = self._asked_in_other_lengths(prompt)
+        for behind_id in rng.sample(others, min(self.edits.misread, len(others))):
+            for series in (exact, self.labeller.space[behind_id].exact(max_value)):
+                yield self.labeller.series(group, prompt_id, series) | {"behind_id": behind_id}
+
+    def mistakes(
+        self, first: Mapping[Hashable, Any], expected: Float[Tensor, "tokens vocabulary"]
+    ) -> list[dict[Hashable, Any]]:
+        """The exact series going wrong where the language model might, in a group's prompt.
+
+        One term is a value that the language model finds likely there, but for the right one; the
+        next ones follow from it by right steps, as the language model's own mostly do. Which term:
+        half the time any, else the likelier the likelier the model is to be wrong there. It may be
+        one too many.
+
+        Args:
+            first: one of the group's rows (`COLUMNS`); where its completion isn't the exact series'
+                beginning any more, no mistake is made.
+            expected: the probability, by the language model, of each token after the row's prompt
+                and after each token of its completion.
+        """
+        rng = Random(stream_seed(self.seed, "mistakes", first["group"]))
+        prompt, max_value = self.labeller.space[first["prompt_id"]], self.labeller.task.max_value
+        exact, said = prompt.exact(max_value), map(int, first["completion"].split())
+        right = sum(takewhile(bool, map(eq, exact, said)))
+        ids = [self.labeller.dictionary.ids[str(value)] for value in range(max_value + 1)]
+        wrong = expected[: right + 1, ids].cpu()
+        of_exact = exact[: right + 1]
+        wrong[range(len(of_exact)), of_exact] = 0
+        found: list[dict[Hashable, Any]] = []
+        for _ in range(self.edits.mistakes):
+            likely = wrong.sum(dim=1).tolist() if rng.random() >= ANYWHERE else None
+            [at] = rng.choices(range(len(wrong)), likely)
+            [value] = rng.choices(range(max_value + 1), wrong[at].tolist())
+            after = max(len(exact) - at - 1, 0)
+            rest = range(value, max_value + 1, prompt.difference)[: after + 1]
+            row = self.labeller.series(first["group"], first["prompt_id"], (*exact[:at], *rest))
+            found.append({**first, **{name: row[name] for name in ("completion", "gold_reward")}})
+        return found
+
+    def _asked_in_other_lengths(self, prompt: Prompt) -> list[int]:
+        """The prompts trained on that ask for the same but a few terms more or fewer."""
+        exact = prompt.exact(self.labeller.task.max_value)
+        others = (replace(prompt, terms=prompt.terms + by) for by in MISREAD_BY)
+        return [
+            self._numbers[other]
+            for other in others
+            if other in self._numbers and other.exact(self.labeller.task.max_value) != exact
+        ]
+
+    @cached_property
+    def _numbers(self) -> dict[Prompt, int]:
+        """Every prompt trained on, and its prompt_id."""
+        return {self.labeller.space[prompt_id]: prompt_id for _, prompt_id in self.prompts}
 
     def _edits(self, base: Series, difference: int, count: int, rng: Random) -> Iterator[Series]:
         max_value = self.labeller.task.max_value
@@ -107,6 +183,8 @@ def training_set(
         Random(stream_seed(seed, "further prompts", 0)).shuffle(others)
         first = prompts[-1][0] + 1 if prompts else 0
         prompts += list(enumerate(others[: train.edits.more_prompts], start=first))
+    # Those that are taken for one another side by side: what is read of them is read once.
+    prompts.sort(key=itemgetter(1))
     return CompletionGroups(groups, prompts, labeller, train.edits, seed)
 
 
@@ -119,7 +197,7 @@ def validation_set(sampled: pd.DataFrame, labeller: Labeller) -> CompletionGroup
 def _distinct(sampled: pd.DataFrame, labeller: Labeller) -> pd.DataFrame:
     """Each sampled completion of a group once, but those held out."""
     held_out = sampled["prompt_id"].map(labeller.is_held_out).astype(bool)
-    columns = sampled.loc[~held_out, ["group", "prompt_id", "completion", "gold_reward"]]
+    columns = sampled.loc[~held_out, GIVEN]
     return columns.sort_values("group", kind="stable").drop_duplicates(["group", "completion"])
 
 
