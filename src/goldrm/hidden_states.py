@@ -5,7 +5,7 @@ It must not know rewards nor readouts.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, groupby, takewhile
+from itertools import count, groupby
 from typing import TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from goldrm.backbone import Backbone, KeyValueCache
+from goldrm.series import common_beginning
 
 T = TypeVar("T")
 Further = Callable[[int, Float[Tensor, "tokens embds"]], list[list[int]]]
@@ -282,7 +283,7 @@ def _read(
         for (_, prompt), states in zip(part, read, strict=True):
             rows[prompt].add(by_prompt[prompt][0].index, 0, states)
     room = reading.backbone.sizes.context_length - width
-    rest_of = {prompt: same[1:] for prompt, same in enumerate(by_prompt)}
+    rest_of = [same[1:] for same in by_prompt]
     for prompt, (first, *_) in enumerate(by_prompt):
         if further is not None and len(first.completion) < room:
             rest_of[prompt] += [
@@ -290,7 +291,7 @@ def _read(
                 for completion in further(first.index, torch.cat(rows[prompt].parts))
             ]
     others = [
-        (_common(one.completion, firsts[prompt]), place, one)
+        (common_beginning(one.completion, firsts[prompt]), place, one)
         for place, prompt in enumerate(order)
         for one in rest_of[prompt]
     ]
@@ -304,12 +305,6 @@ def _read(
             for (_, place, one), states in zip(part, read, strict=True):
                 rows[order[place]].add(one.index, common, states)
     return rows
-
-
-def _common(one: list[int], other: list[int]) -> int:
-    """How many tokens both begin with."""
-    same = (a == b for a, b in zip(one, other, strict=False))
-    return sum(takewhile(bool, same))
 
 
 def _cache(backbone: Backbone, batch: int, width: int) -> KeyValueCache:

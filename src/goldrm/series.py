@@ -5,7 +5,10 @@ It must not know tokens, tensors or files.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import eq
 from typing import Literal
 
 from goldrm.config import TaskParams
@@ -56,6 +59,11 @@ class Prompt:
         """The series asked for; terms above `max_value` are cut off."""
         values = range(self.start, self.start + self.terms * self.difference, self.difference)
         return tuple(value for value in values if value <= max_value)
+
+
+def common_beginning(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many numbers both begin with."""
+    return sum(takewhile(bool, map(eq, one, other)))
 
 
 def split_text(text: str) -> tuple[Prompt, str] | None:

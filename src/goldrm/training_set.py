@@ -6,8 +6,7 @@ It must not know hidden states or files.
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import takewhile
-from operator import eq, itemgetter
+from operator import itemgetter
 from random import Random
 from typing import Any
 
@@ -19,7 +18,7 @@ from goldrm.config import EditsParams, TrainParams
 from goldrm.edits import MISREAD_BY, Series, other_lengths, possible_kinds, random_edit
 from goldrm.preferences import Labeller
 from goldrm.random_streams import stream_seed
-from goldrm.series import Prompt
+from goldrm.series import Prompt, common_beginning
 
 COLUMNS = ["group", "prompt_id", "prompt", "read_behind", "completion", "gold_reward"]
 NO_EDITS = EditsParams(
@@ -96,7 +95,7 @@ class CompletionGroups:
             found += [base, *self._edits(base, difference, self.edits.of_sampled, rng)]
         for series in found:
             yield self.labeller.series(group, prompt_id, series)
-        others = self._asked_in_other_lengths(prompt)
+        others = self._asked_in_other_lengths(prompt) if self.edits.misread else []
         for behind_id in rng.sample(others, min(self.edits.misread, len(others))):
             for series in (exact, self.labeller.space[behind_id].exact(max_value)):
                 yield self.labeller.series(group, prompt_id, series) | {"behind_id": behind_id}
@@ -119,8 +118,8 @@ class CompletionGroups:
         """
         rng = Random(stream_seed(self.seed, "mistakes", first["group"]))
         prompt, max_value = self.labeller.space[first["prompt_id"]], self.labeller.task.max_value
-        exact, said = prompt.exact(max_value), map(int, first["completion"].split())
-        right = sum(takewhile(bool, map(eq, exact, said)))
+        exact = prompt.exact(max_value)
+        right = common_beginning(exact, list(map(int, first["completion"].split())))
         ids = [self.labeller.dictionary.ids[str(value)] for value in range(max_value + 1)]
         wrong = expected[: right + 1, ids].cpu()
         of_exact = exact[: right + 1]
@@ -130,8 +129,7 @@ class CompletionGroups:
             likely = wrong.sum(dim=1).tolist() if rng.random() >= ANYWHERE else None
             [at] = rng.choices(range(len(wrong)), likely)
             [value] = rng.choices(range(max_value + 1), wrong[at].tolist())
-            after = max(len(exact) - at - 1, 0)
-            rest = range(value, max_value + 1, prompt.difference)[: after + 1]
+            rest = replace(prompt, start=value, terms=max(len(exact) - at, 1)).exact(max_value)
             row = self.labeller.series(first["group"], first["prompt_id"], (*exact[:at], *rest))
             found.append({**first, **{name: row[name] for name in ("completion", "gold_reward")}})
         return found
