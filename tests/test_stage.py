@@ -168,13 +168,14 @@ run_stage(load, double)
 
 
 def started_script(fails: bool) -> subprocess.Popen[str]:
-    """A stage in a process of its own."""
+    """A stage in a process of its own, which Ctrl-C ends even where the tests ignore it."""
     script = SCRIPT.format(tests=str(Path(__file__).parent), fails=fails)
     return subprocess.Popen(
         [sys.executable, "-B", "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
