@@ -39,8 +39,8 @@ def hidden_state_flops(sizes: BackboneSizes, sequence: int) -> float:
 
 
 def head_step_flops(d: int, rows: int) -> float:
-    """What a training step of the last_token readout needs: forward, gradients of both sides."""
-    return 3 * rows * 2 * (d * d + d)
+    """What a training step of the last_token readout needs: forward, the weights' gradient."""
+    return 2 * rows * 2 * (d * d + d)
 
 
 def mean_flops(each: Sequence[float]) -> float:

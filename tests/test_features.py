@@ -155,13 +155,13 @@ def test_completions_are_labelled_in_the_tables_order(
     assert found.gold_rewards.tolist() == [7.0, 5.0, 1.25, 3.5, 2.0]
     assert (found.groups.tolist(), len(found)) == ([2, 3, 5], 3)
 
-    states, gold_rewards, group = found.batch(torch.tensor([2, 0]))
+    states, gold_rewards, sizes = found.batch(torch.tensor([2, 0]))
     for found_there, there in ((states.rows[states.place], rows), (states.outlook, found.outlook)):
         last, first = there[sum(lengths[:3]) :], there[: sum(lengths[:2])]
         assert torch.equal(found_there, torch.cat((last, first)))
     assert states.lengths.tolist() == lengths[3:] + lengths[:2]
     assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
-    assert group.tolist() == [0, 0, 1, 1]
+    assert sizes.tolist() == [2, 2]
 
 
 def test_mistakes_are_read_as_if_they_had_been_asked_for(
@@ -243,19 +243,20 @@ def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
     completions = rows[:, None].expand(-1, 1 + OUTLOOK).split(all_lengths.tolist())
     states = states_of(completions, [each[:, None] for each in prompts], prompt)
     whole = labelled(states, gold, sizes.tolist())
-    states, gold_rewards, group = whole.batch(torch.tensor(chosen))
+    states, gold_rewards, found_sizes = whole.batch(torch.tensor(chosen))
+    assert torch.equal(found_sizes, sizes[chosen])
     by_completion = rows.split(all_lengths.tolist())
-    expected: list[tuple[float, int, list[float], list[float]]] = []
-    for number, one in enumerate(chosen):
+    expected: list[tuple[float, list[float], list[float]]] = []
+    for one in chosen:
         for completion in range(int(sizes[:one].sum()), int(sizes[: one + 1].sum())):
             of_prompt = prompts[prompt[completion]].tolist()
             own = by_completion[completion].tolist()
-            expected.append((float(completion), number, own, of_prompt))
+            expected.append((float(completion), own, of_prompt))
     assert torch.equal(states.outlook[:, :1], states.rows[states.place])
     found_rows = [each.tolist() for each in states.outlook[:, 0].split(states.lengths.tolist())]
     of_prompts = states.prompt_rows[:, 0].split(states.prompt_lengths.tolist())
     answered = [of_prompts[each].tolist() for each in states.prompt]
-    found = zip(gold_rewards.tolist(), group.tolist(), found_rows, answered, strict=True)
+    found = zip(gold_rewards.tolist(), found_rows, answered, strict=True)
     assert list(found) == expected
     assert len(of_prompts) == len(set(states.prompt.tolist())), "each prompt once, no other"
 

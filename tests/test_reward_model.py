@@ -289,9 +289,9 @@ def test_members_combined_by_hand(
 
 
 def outcome(
-    rewards: Sequence[float], gold: Sequence[float], group: Sequence[int], train: TrainParams
+    rewards: Sequence[float], gold: Sequence[float], sizes: Sequence[int], train: TrainParams
 ) -> Outcome:
-    return Outcome.of(torch.tensor(rewards), torch.tensor(gold), torch.tensor(group), train)
+    return Outcome.of(torch.tensor(rewards), torch.tensor(gold), torch.tensor(sizes), train)
 
 
 def test_loss_and_gradients_of_pairs_are_the_notebooks(
@@ -307,9 +307,9 @@ def test_loss_and_gradients_of_pairs_are_the_notebooks(
     expected = training_loss(reference_rm(ids[::2], ids[1::2]), gold.reshape(8, 1))
     expected.backward()
 
-    order = torch.tensor([3, 0, 6, 1, 7, 5, 2, 4])
+    order = torch.tensor([3, 2, 6, 7, 1, 0, 5, 4])
     hidden = states_of(last_hidden_states(backbone, sequences)[order].split(1))
-    loss = Outcome.of(readout(hidden), gold[order], order // 2, train).loss(train)
+    loss = Outcome.of(readout(hidden), gold[order], torch.tensor([2] * 4), train).loss(train)
     loss.backward()
 
     torch.testing.assert_close(loss, expected)
@@ -338,20 +338,20 @@ def test_loss_of_a_pair_by_hand(train: TrainParams, weights: dict[str, Any], exp
     """Rewards 6 and 5.5 where 7 and 5 are right: errors -1 and 0.5, margin 0.5 instead of 2."""
     train = train.model_copy(update=weights)
     for rewards, gold in [((6.0, 5.5), (7.0, 5.0)), ((5.5, 6.0), (5.0, 7.0))]:
-        found = outcome(rewards, gold, (3, 3), train).loss(train)
+        found = outcome(rewards, gold, [2], train).loss(train)
         assert found.item() == pytest.approx(expected)
 
 
 def test_groups_of_any_size_by_hand(train: TrainParams):
     """Gold 5 is above 1 twice in group 0; group 1 is alone, group 2 equal, group 3 a tie."""
     found = outcome(
-        [3.0, 9.0, 1.0, 2.0, 4.0, 6.0, 0.5, 0.5],
-        [5.0, 9.0, 5.0, 1.0, 6.0, 6.0, 2.5, 0.5],
-        [0, 1, 0, 0, 2, 2, 3, 3],
+        [3.0, 1.0, 2.0, 9.0, 4.0, 6.0, 0.5, 0.5],
+        [5.0, 5.0, 1.0, 9.0, 6.0, 6.0, 2.5, 0.5],
+        [3, 1, 2, 2],
         train,
     )
     assert (found.completions, found.pairs) == (8, 3)
-    assert found.squared_error.item() == 4 + 0 + 16 + 1 + 4 + 0 + 4 + 0
+    assert found.squared_error.item() == 4 + 16 + 1 + 0 + 4 + 0 + 4 + 0
     assert found.rank.item() == pytest.approx(softplus(-1) + softplus(1) + softplus(0))
     assert found.centre.item() == 5**2 + 3**2 + 1
     assert found.correct.item() == 1.5
@@ -366,7 +366,7 @@ def test_groups_of_any_size_are_all_their_pairs(train: TrainParams):
     generator = torch.Generator().manual_seed(3)
     rewards = torch.randn(60, generator=generator)
     gold = torch.randint(1, 8, (60,), generator=generator).float()
-    group = torch.randint(9, (60,), generator=generator)
+    group = torch.randint(9, (60,), generator=generator).sort().values
     pairs = [
         (i, j) if gold[i] > gold[j] else (j, i)
         for i, j in combinations(range(60), 2)
@@ -376,10 +376,11 @@ def test_groups_of_any_size_are_all_their_pairs(train: TrainParams):
     centre = sum(float(rewards[i] + rewards[j]) ** 2 for i, j in pairs)
     squared = float(((rewards - gold) ** 2).sum())
     parts = [
-        Outcome.of(rewards[some], gold[some], group[some], train)
+        Outcome.of(rewards[some], gold[some], group[some].unique(return_counts=True)[1], train)
         for some in (group < 2, group == 2, group > 2)
     ]
-    for found in (Outcome.of(rewards, gold, group, train), Outcome.sum(parts).detached()):
+    whole = Outcome.of(rewards, gold, group.unique(return_counts=True)[1], train)
+    for found in (whole, Outcome.sum(parts).detached()):
         expected = squared / 60 + (0.1 * rank + 0.5 * centre) / len(pairs)
         assert found.loss(train).item() == pytest.approx(expected, rel=1e-5)
         right = sum(bool(rewards[i] > rewards[j]) for i, j in pairs)
@@ -389,7 +390,7 @@ def test_groups_of_any_size_are_all_their_pairs(train: TrainParams):
 def test_without_pairs_only_the_squared_error_counts(train: TrainParams):
     train = train.model_copy(update={"margin": True, "center_weight": 1.0})
     rewards = torch.tensor([3.0, 4.0, 6.0], requires_grad=True)
-    found = Outcome.of(rewards, torch.tensor([5.0, 5.0, 7.0]), torch.tensor([0, 0, 1]), train)
+    found = Outcome.of(rewards, torch.tensor([5.0, 5.0, 7.0]), torch.tensor([2, 1]), train)
     found.loss(train).backward()
     assert found.loss(train).item() == pytest.approx((4 + 1 + 1) / 3)
     assert (found.pairs, found.accuracy()) == (0, 0.5)
@@ -407,8 +408,8 @@ def test_rank_loss_is_finite_at_huge_margins(
     )
     rank_only = train.model_copy(update={"mse_weight": 0.0})
     rewards = torch.tensor([margin, 0.0], requires_grad=True)
-    gold, group = torch.tensor([7.0, 1.0]), torch.tensor([0, 0])
-    ours = Outcome.of(rewards, gold, group, rank_only).loss(rank_only)
+    ours = Outcome.of(rewards, torch.tensor([7.0, 1.0]), torch.tensor([2]), rank_only)
+    ours = ours.loss(rank_only)
     ours.backward()
     assert ours.item() == pytest.approx(loss)
     assert rewards.grad is not None
@@ -416,27 +417,26 @@ def test_rank_loss_is_finite_at_huge_margins(
 
 
 @pytest.mark.parametrize(
-    ("rewards", "gold_rewards", "group"),
+    ("rewards", "gold_rewards", "sizes"),
     [
-        ((4, 1), (4,), (4,)),
-        ((4,), (4, 1), (4,)),
-        ((4,), (4,), (4, 1)),
-        ((4, 1), (4, 1), (4, 1)),
-        ((4,), (1,), (4,)),
-        ((4,), (4,), (1,)),
+        ((4, 1), (4,), (1,)),
+        ((4,), (4, 1), (1,)),
+        ((4,), (4,), (1, 1)),
+        ((4, 1), (4, 1), (1,)),
+        ((4,), (1,), (1,)),
     ],
 )
 def test_shapes_never_broadcast(
     train: TrainParams,
     rewards: tuple[int, ...],
     gold_rewards: tuple[int, ...],
-    group: tuple[int, ...],
+    sizes: tuple[int, ...],
 ):
     """(N, 1) - (N,) is (N, N): the classic bug that trains on every wrong pair, silently."""
     with pytest.raises(TypeCheckError):
         Outcome.of(
             torch.zeros(rewards),
             torch.zeros(gold_rewards),
-            torch.zeros(group, dtype=torch.int64),
+            torch.full(sizes, 4),
             train,
         )

@@ -173,8 +173,8 @@ class LabelledCompletions:
 
     def batch(
         self, groups: Int[Tensor, " batch"]
-    ) -> tuple[States, Float[Tensor, " completions"], Int[Tensor, " completions"]]:
-        """States and gold rewards of the groups' completions, and the group of each, from 0."""
+    ) -> tuple[States, Float[Tensor, " completions"], Int[Tensor, " batch"]]:
+        """States and gold rewards of the groups' completions, and how many each group has."""
         completions, group = _spans(self.groups, groups)
         places, owner = _spans(self.ends, completions)
         rows, place = torch.unique(self.place[places], return_inverse=True)
@@ -191,7 +191,7 @@ class LabelledCompletions:
             torch.bincount(prompt_owner, minlength=len(prompts)),
             prompt,
         )
-        return states, self.gold_rewards[completions], group
+        return states, self.gold_rewards[completions], torch.bincount(group, minlength=len(groups))
 
 
 def _spans(

@@ -56,8 +56,15 @@ class LastTokenReadout(Readout):
         )
 
     def unbounded(self, states: States) -> Float[Tensor, " completions"]:
-        """Reward of each completion, of which there is one place, its last token's."""
-        return self.reward_prediction(states.rows[states.place]).squeeze(-1)
+        """Reward of each completion, of which there is one place, its last token's.
+
+        The normalisation's gain and bias go into the next layer's weights, being fewer: so no
+        gradient goes back to the rows, which would be a third of a step's matrix products.
+        """
+        gain, shift, weight, bias, *reward = self.reward_prediction.parameters()
+        rows = F.layer_norm(states.rows[states.place], gain.shape)
+        hidden = F.relu(F.linear(rows, weight * gain, bias + weight @ shift))
+        return F.linear(hidden, *reward).squeeze(-1)
 
 
 class TokenDamageReadout(Readout):
@@ -280,21 +287,24 @@ class Outcome:
         cls,
         rewards: Float[Tensor, " completions"],
         gold_rewards: Float[Tensor, " completions"],
-        group: Int[Tensor, " completions"],
+        sizes: Int[Tensor, " groups"],
         train: TrainParams,
     ) -> "Outcome":
-        """Compare rewards with gold rewards; `group` tells whose prompt a completion answers."""
-        margins = gold_rewards[:, None] - gold_rewards[None, :]
-        better = (margins > 0) & (group[:, None] == group[None, :])
-        chosen, rejected = better.nonzero().unbind(1)
-        difference = rewards[chosen] - rewards[rejected]
-        asked = margins[chosen, rejected] if train.margin else 0.0
+        """Compare rewards with gold rewards, those of a group side by side, so many in each."""
+        apart = _apart(gold_rewards[:, None], _places(sizes), float("nan"))
+        margins = apart - apart.mT
+        better = margins > 0
+        pair_group, *places = better.nonzero().unbind(1)
+        first = (torch.cumsum(sizes, 0) - sizes)[pair_group]
+        chosen, rejected = (rewards.index_select(0, first + place) for place in places)
+        difference = chosen - rejected
+        asked = margins[better] if train.margin else 0.0
         return cls(
             completions=len(rewards),
             squared_error=((rewards - gold_rewards) ** 2).sum(),
-            pairs=len(chosen),
+            pairs=len(difference),
             rank=-F.logsigmoid(difference - asked).sum(),
-            centre=((rewards[chosen] + rewards[rejected]) ** 2).sum(),
+            centre=((chosen + rejected) ** 2).sum(),
             correct=((torch.sign(difference.detach()) + 1) / 2).sum(),
         )
 

@@ -216,9 +216,9 @@ def _outcome(
     train: TrainParams,
 ) -> Outcome:
     device = next(readout.parameters()).device
-    states, gold_rewards, group = completions.batch(groups)
+    states, gold_rewards, sizes = completions.batch(groups)
     rewards = readout(states.to(device))
-    return Outcome.of(rewards, gold_rewards.to(device), group.to(device), train)
+    return Outcome.of(rewards, gold_rewards.to(device), sizes.to(device), train)
 
 
 @torch.inference_mode()
