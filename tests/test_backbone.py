@@ -116,23 +116,6 @@ def test_no_more_is_computed_than_asked_for(backbone: Backbone):
 
 
 @torch.no_grad()
-def test_repeated_cache_continues_rows_apart_from_each_other(backbone: Backbone):
-    """And from the cache that it was copied of."""
-    token_ids, more = some_ids(3, 12), some_ids(5, 4, seed=1)
-    cache = cache_for(backbone, 3, positions=13)
-    backbone.hidden_states(token_ids, cache)
-    rows = torch.tensor([2, 0, 2, 2, 1])
-    copies = cache.repeated(rows, cache.length, 16)
-    assert copies.length == cache.length == 12
-    after = backbone.hidden_states(more, copies)
-    whole = backbone.hidden_states(torch.cat((token_ids[rows], more), dim=1))
-    torch.testing.assert_close(after, whole[:, 12:], atol=1e-5, rtol=0)
-    after = backbone.hidden_states(more[:3, :1], cache)
-    whole = backbone.hidden_states(torch.cat((token_ids, more[:3, :1]), dim=1))
-    torch.testing.assert_close(after, whole[:, 12:], atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
 def test_rows_of_a_cache_begin_with_a_prefix_and_are_written_in_it(backbone: Backbone):
     """Rows 0 and 1 begin with seven tokens of the prefix, rows 2 to 4 with three; ten in all."""
     prefix_ids, more = some_ids(1, 8), some_ids(5, 11, seed=1)

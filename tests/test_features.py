@@ -97,12 +97,13 @@ def test_token_damage_reads_the_completions_tokens_and_the_one_before(
     """The layers asked for, the outlook from the top whether it is among them, and the prompt."""
     ids = [dictionary.encode(text) for text in (FIRST, "2 4 6")]
     expected = completion_hidden_states(backbone, ids[:1], ids[1:], layers, [1])
-    top = completion_hidden_states(backbone, ids[:1], ids[1:], [2], [1]).completions[0]
+    top = completion_hidden_states(backbone, ids[:1], ids[1:], [2], [1])
     params = token_damage.model_copy(update={"layers": layers})
     found = read_completions(backbone, dictionary, params, [FIRST], ["2 4 6"])
     assert (found.rows.shape, found.prompt_rows.shape) == ((4, WIDTH), (5, 24))
     torch.testing.assert_close(found.rows[found.place], expected.completions[0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.outlook, outlook(backbone, top, ids[1]), atol=1e-5, rtol=0)
+    of_top = outlook(backbone, top.rows, top.places, ids[1:])
+    torch.testing.assert_close(found.outlook, of_top, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.prompt_rows, expected.prompts[0], atol=1e-5, rtol=0)
 
 

@@ -9,7 +9,7 @@ from conftest import layer_states
 from notebook_reference import NotebookLM, NotebookRM
 from torch import Tensor
 
-from goldrm import hidden_states
+from goldrm import prefix_tree
 from goldrm.backbone import Backbone
 from goldrm.hidden_states import (
     UNLIKELY,
@@ -139,7 +139,7 @@ def in_context(prompt: list[int], completion: list[int]) -> tuple[Tensor, int]:
     return torch.tensor([padded[len(padded) - end :] + completion]), end - 1
 
 
-@pytest.mark.parametrize(("batch", "prompts_together"), [(64, 32), (3, 2)])
+@pytest.mark.parametrize("together", [128, 3])
 @pytest.mark.parametrize(
     ("layers", "prompt_layers"),
     [([2], [1]), ([1], [2]), ([0], [0, 2]), ([0, 2], [0]), ([0, 1, 2], [0, 1, 2])],
@@ -152,15 +152,13 @@ def test_states_of_completions_are_those_of_whole_sequences(
     monkeypatch: pytest.MonkeyPatch,
     layers: list[int],
     prompt_layers: list[int],
-    batch: int,
-    prompts_together: int,
+    together: int,
 ):
     """The prompt ends just behind the context's middle, or earlier: completions need the room.
 
     They don't depend on the company, on its order, nor on how many are read together.
     """
-    monkeypatch.setattr(hidden_states, "BEHIND", batch)
-    monkeypatch.setattr(hidden_states, "PROMPTS", prompts_together)
+    monkeypatch.setattr(prefix_tree, "READ_TOGETHER", together)
     for prompts, completions in (texts, [each[::-1] for each in texts]):
         found = completion_hidden_states(backbone, prompts, completions, layers, prompt_layers)
         of_prompts = [found.prompts[each] for each in found.prompt]
@@ -207,7 +205,8 @@ def test_outlook_is_a_plain_log_softmax(backbone: Backbone, lost: int):
     backbone.token_prediction.weight.data *= 3
     completion = torch.randint(129, (9,), generator=torch.Generator().manual_seed(2)).tolist()
     top = torch.randn(10 - lost, 24, generator=torch.Generator().manual_seed(3))
-    found = outlook(backbone, top, completion)
+    places = [torch.tensor([3, 1]), torch.arange(10 - lost)]
+    found = outlook(backbone, top, places, [[5], completion])[2:]
     for row, state, said in zip(found.tolist(), top, [*completion, EOS][lost:], strict=True):
         logs = torch.log_softmax(backbone.token_prediction(state), dim=0).tolist()
         expected = [logs[said], logs[EOS], max(logs)]
@@ -217,34 +216,36 @@ def test_outlook_is_a_plain_log_softmax(backbone: Backbone, lost: int):
 def test_outlook_is_never_below_unlikely(backbone: Backbone):
     """Infinities, and float16's coarse large numbers, would outweigh all else."""
     backbone.token_prediction.bias.data[[7, EOS]] = torch.tensor([1000.0, -torch.inf])
-    assert outlook(backbone, torch.zeros(2, 24), [5])[:, :2].tolist() == [[UNLIKELY] * 2] * 2
-    assert outlook(backbone, torch.zeros(1, 24), []).tolist() == [[UNLIKELY, UNLIKELY, 0.0]]
+    found = outlook(backbone, torch.zeros(2, 24), [torch.arange(2), torch.arange(1)], [[5], []])
+    assert found[:2, :2].tolist() == [[UNLIKELY] * 2] * 2
+    assert found[2:].tolist() == [[UNLIKELY, UNLIKELY, 0.0]]
 
 
-def test_what_completions_begin_with_is_read_once(
+def test_what_sequences_begin_with_is_read_once(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
-    """Of what the first of a prompt's completions begins with, the others take its states."""
-    prompts = [[1, 2]] * 7 + [[3, 4]]
-    completions = [[5, 6], [5, 6, 7], [], [5, 6], [6], [5, 8], [5, 6, 7, 9], [5, 6]]
+    """Whether padding, prompts' tokens or those of completions of one prompt."""
+    prompts = [[1, 2]] * 7 + [[1, 3], [4, 2], [4]]
+    completions = [[5, 6], [5, 6, 7], [], [5, 6], [6], [5, 8], [5, 6, 7, 9], [5, 6], [5], [5]]
     alone = [
         completion_hidden_states(backbone, [prompt], [completion], [0, 2], [1]).completions[0]
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
-    read: list[list[int]] = []
+    read: list[int] = []
     hidden = Backbone.hidden_states
 
     def noted(self: Backbone, token_ids: Tensor, *args: Any, **options: Any) -> Tensor:
-        read.extend([[i for i in row if i != PAD] for row in token_ids.tolist()])
+        read.extend(token_ids.flatten().tolist())
         return hidden(self, token_ids, *args, **options)
 
     monkeypatch.setattr(Backbone, "hidden_states", noted)
     found = completion_hidden_states(backbone, prompts, completions, [0, 2], [1])
     for together, one in zip(found.completions, alone, strict=True):
         torch.testing.assert_close(together, one, atol=1e-5, rtol=0)
-    assert len(found.rows) == 2 + sum(map(len, [[5, 6], [5, 6], [6], [7], [7, 9], [8]]))
-    behind = [each for each in read if each not in ([], [1, 2], [3, 4])]
-    assert sorted(behind) == [[5, 6], [5, 6], [6], [7], [7, 9], [8]]
+    of_prompts = [[PAD] * 20, [1, 2, 3], [4, 2], [4]]  # the last one behind a PAD more
+    of_completions = [[5, 6, 7, 9, 8, 6], [5, 6], [5], [5]]
+    assert sorted(read) == sorted(sum(of_prompts + of_completions, []))
+    assert len(found.rows) == 4 + len(sum(of_completions, []))
 
 
 def test_further_completions_are_asked_for_once_a_prompt(backbone: Backbone):

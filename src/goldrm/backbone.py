@@ -9,6 +9,7 @@ both.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -45,6 +46,30 @@ class BackboneSizes:
     eos_int: int
 
 
+@runtime_checkable
+class Cache(Protocol):
+    """Keys and values of the positions before those that are read.
+
+    Attributes:
+        length: how many positions.
+    """
+
+    length: int
+
+    def append(
+        self,
+        layer: int,
+        keys: Float[Tensor, "batch heads time head_size"],
+        values: Float[Tensor, "batch heads time head_size"],
+    ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
+        """Store a layer's new keys and values; all of them so far, the new ones last."""
+        ...
+
+    def advance(self, time: int) -> None:
+        """Count `time` positions as seen, after every layer has appended them."""
+        ...
+
+
 class KeyValueCache:
     """Keys and values of the positions seen so far, of all layers, preallocated."""
 
@@ -72,14 +97,6 @@ class KeyValueCache:
         """Let every sequence begin with the first `length` positions of another cache's one."""
         self._states[:, :, :, :, :length] = prefix._states[:, :, :, :, :length]
         self.length = length
-
-    def repeated(self, rows: Int[Tensor, " batch"], length: int, positions: int) -> "KeyValueCache":
-        """A copy of the sequences `rows`, up to a length, with room for `positions` in all."""
-        seen = self._states[:, :, rows, :, :length]
-        copy = KeyValueCache(seen.new_empty((*seen.shape[:4], positions, seen.shape[5])))
-        copy._states[:, :, :, :, :length] = seen
-        copy.length = length
-        return copy
 
     def append(
         self,
@@ -126,7 +143,7 @@ class SelfAttention(nn.Module):
         self,
         hidden: Float[Tensor, "batch time embd"],
         layer: int,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
         last_only: bool,
     ) -> Float[Tensor, "batch asked embd"]:
         """Let each position, or the last one only, attend to itself and all before it."""
@@ -217,7 +234,7 @@ class TransformerBlock(nn.Module):
         self,
         hidden: Float[Tensor, "batch time embd"],
         layer: int,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
         last_only: bool,
     ) -> Float[Tensor, "batch asked embd"]:
         """One block's output at each position, or at the last one only."""
@@ -243,7 +260,7 @@ class Backbone(nn.Module):
     def hidden_states(
         self,
         token_ids: Int[Tensor, "batch time"],
-        cache: KeyValueCache | None = None,
+        cache: Cache | None = None,
         last_only: bool = False,
         layers: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch asked embds"]:

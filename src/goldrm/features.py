@@ -120,15 +120,11 @@ def read_completions(
     states = completion_hidden_states(
         backbone, before, after, layers, params.prompt_layers, encoded if further else None
     )
-    device, top = states.rows.device, states.rows[:, -d:]
-    expected = [
-        outlook(backbone, top[place], completion)
-        for place, completion in zip(states.places, after, strict=True)
-    ]
+    device = states.rows.device
     return States(
         states.rows[:, : len(params.layers) * d],
         torch.cat(states.places).to(device),
-        torch.cat(expected),
+        outlook(backbone, states.rows[:, -d:], states.places, after),
         torch.tensor([len(each) for each in states.places], device=device),
         torch.cat(states.prompts),
         torch.tensor([len(each) for each in states.prompts], device=device),
