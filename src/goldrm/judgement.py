@@ -3,13 +3,13 @@
 It must not know which files a stage reads and writes, nor how tables are drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from goldrm import evaluation, probing
+from goldrm import distributed, evaluation, probing
 from goldrm.best_of_n import best_of_n_table
 from goldrm.config import EvaluateParams, GoldRewardParams
 from goldrm.evaluation import Bootstrap
@@ -84,22 +84,33 @@ def judge(
         drawn_test_prompts(labeller, params.probed_prompts, seed), labeller, model.score
     )
     found = pd.concat([completions, best_of, probes], ignore_index=True)
+    over_estimates = probing.search_over_estimates(
+        found, labeller, model.score, params.search_rounds, 2 * params.examples, seed
+    )
+    with_intervals: dict[str, Callable[[], pd.DataFrame]] = {
+        "statistics": lambda: evaluation.statistics(pairs, completions, bootstrap),
+        "compared": lambda: evaluation.compared(pairs, completions, scores, bootstrap),
+        "breakdown": lambda: evaluation.breakdown(pairs, bootstrap),
+        "best_of_n": lambda: _best_of_n(best_of, labeller, bootstrap),
+        "probes": lambda: probing.falls(probes, bootstrap),
+    }
     return {
-        "statistics": evaluation.statistics(pairs, completions, bootstrap),
-        "compared": evaluation.compared(pairs, completions, scores, bootstrap),
-        "breakdown": evaluation.breakdown(pairs, bootstrap),
+        **_shared(with_intervals),
         "reward_vs_gold": completions,
         "calibration": evaluation.calibration(completions, gold_reward.min, gold_reward.max),
         "probability": probabilities.table,
         "reliability": probabilities.reliability,
-        "best_of_n": _best_of_n(best_of, labeller, bootstrap),
-        "probes": probing.falls(probes, bootstrap),
         "one_off": probing.by_size(probes),
-        "over_estimates": probing.search_over_estimates(
-            found, labeller, model.score, params.search_rounds, 2 * params.examples, seed
-        ),
+        "over_estimates": over_estimates,
         "examples": evaluation.examples(completions, params, seed),
     }
+
+
+def _shared(tables: Mapping[str, Callable[[], pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """Each table made by one of the processes."""
+    makers = list(tables.values())
+    made = distributed.shared_with_all(range(len(makers)), lambda number: makers[number]())
+    return dict(zip(tables, made, strict=True))
 
 
 def _scored(completions: pd.DataFrame, model: RewardModel, labeller: Labeller) -> pd.DataFrame:
@@ -122,16 +133,18 @@ def _log_probabilities(
 ) -> tuple[list[float], list[float]]:
     """The language model's, summed over the tokens and averaged."""
     encode = model.dictionary.encode
-    found = [
-        each
-        for first in range(0, len(prompts), SCORE_BATCH)
-        for each in log_probabilities(
+
+    def of_batch(first: int) -> list[tuple[float, float]]:
+        found = log_probabilities(
             model.backbone,
             [encode(prompt) for prompt in prompts[first : first + SCORE_BATCH]],
             [encode(text) for text in completions[first : first + SCORE_BATCH]],
         )
-    ]
-    return [float(each.sum()) for each in found], [float(each.mean()) for each in found]
+        return [(float(each.sum()), float(each.mean())) for each in found]
+
+    batches = distributed.shared_with_all(range(0, len(prompts), SCORE_BATCH), of_batch)
+    both = [each for batch in batches for each in batch]
+    return [total for total, _ in both], [mean for _, mean in both]
 
 
 def _with_scores(best_of: pd.DataFrame, model: RewardModel) -> pd.DataFrame:
