@@ -15,7 +15,8 @@ def set_up(runtime: RuntimeParams) -> torch.device:
         GoldrmError: when the device asked for isn't there.
     """
     torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As use_deterministic_algorithms(True, warn_only=True), which imports a compiler for a second.
+    torch.set_deterministic_debug_mode("warn")
     # That takes time, and nothing reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     available = {
