@@ -199,6 +199,24 @@ def test_no_reward_is_above_the_ceiling_but_training_leaves_a_slope(damage: Toke
     assert slope.item() == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(("gold", "headroom"), [([6.0, 2.0, 7.0, 7.0], 0.5), ([7.0] * 4, 0.0)])
+def test_training_aims_half_a_leap_above_the_ceiling(
+    damage: TokenDamageReadout, gold: list[float], headroom: float
+):
+    """The leap is the distance between the two highest gold rewards. Only training sees it."""
+    gold_rewards = torch.tensor(gold)
+    states = some_states([4, 6, 3, 5], [5, 6], [1, 0, 1, 0])
+    damage.fit_scale(labelled(states, gold_rewards, [4]))
+    rewards = torch.tensor([6.5, 7.25, 9.5])
+    assert damage.eval().aims(gold_rewards).tolist() == gold
+    assert damage.bounded(rewards).tolist() == [6.5, 7.0, 7.0]
+    aims = damage.train().aims(gold_rewards)
+    assert aims.tolist() == [each + headroom * (each == 7.0) for each in gold]
+    top = 7.0 + headroom
+    expected = [min(each, top) + 0.1 * max(each - top, 0.0) for each in rewards.tolist()]
+    assert damage.bounded(rewards).tolist() == pytest.approx(expected)
+
+
 def test_dropout_is_on_in_training_only(
     token_damage: RewardModelParams, small_sizes: BackboneSizes
 ):

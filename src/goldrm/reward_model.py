@@ -40,6 +40,10 @@ class Readout(nn.Module, ABC):
         """Rewards kept below what is the highest; here nothing is."""
         return rewards
 
+    def aims(self, gold_rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
+        """What the rewards are trained towards; by themselves the gold rewards."""
+        return gold_rewards
+
     def forward(self, states: States) -> Float[Tensor, " completions"]:
         """Reward of each completion."""
         return self.bounded(self.unbounded(states))
@@ -78,6 +82,9 @@ class TokenDamageReadout(Readout):
     the completion; a small network maps the logarithms of the sums to the reward. So the form is
     the gold reward's, 1 + 6 / (1 + 0.1 √Σ), and as no gold reward is above that of an exact
     completion, no reward is.
+
+    The gold reward leaps there, from 6.45 to 7. While the readout trains it aims half the leap
+    above that ceiling, so that an exact completion of which it is only nearly sure is there too.
     """
 
     def __init__(self, params: RewardModelParams, embds: int, prompt_embds: int) -> None:
@@ -107,17 +114,21 @@ class TokenDamageReadout(Readout):
         self.reward_hidden = nn.Linear(kinds, 64)
         self.reward = nn.Linear(64, 1)
         self.ceiling = nn.Buffer(torch.tensor(torch.finfo(torch.float32).max))
+        self._headroom = 0.0
 
     def fit_scale(self, completions: LabelledCompletions) -> None:
         """Let each feature have mean 0 and deviation 1 there, and rewards begin at their mean.
 
-        The highest gold reward becomes the ceiling of the rewards.
+        The highest gold reward becomes the ceiling of the rewards, and half its distance from the
+        next one the headroom above it, for training.
         """
         self.scale.fit(completions.rows)
         self.outlook_scale.fit(completions.outlook)
         self.prompt_scale.fit(completions.prompt_rows)
         nn.init.constant_(self.reward.bias, float(completions.gold_rewards.mean()))
-        self.ceiling.copy_(completions.gold_rewards.max())
+        *_, below, highest = [None, *completions.gold_rewards.unique().tolist()]
+        self.ceiling.fill_(highest)
+        self._headroom = (highest - below) / 2 if below is not None else 0.0
 
     def unbounded(self, states: States) -> Float[Tensor, " completions"]:
         """Reward of each completion, which may be above the ceiling."""
@@ -149,9 +160,17 @@ class TokenDamageReadout(Readout):
         return self.reward(F.relu(self.reward_hidden(torch.log1p(total)))).squeeze(-1)
 
     def bounded(self, rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
-        """At most the ceiling; while it trains with a slope above it, to come down by."""
-        beyond = F.relu(rewards - self.ceiling)
-        return rewards - (1 - SLOPE_ABOVE if self.training else 1.0) * beyond
+        """At most the ceiling; while it trains there is headroom, then a slope to come down by."""
+        if self.training:
+            beyond = F.relu(rewards - self.ceiling - self._headroom)
+            return rewards - (1 - SLOPE_ABOVE) * beyond
+        return torch.minimum(rewards, self.ceiling)
+
+    def aims(self, gold_rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
+        """The gold rewards; while it trains, the top of the headroom instead of the highest."""
+        if self.training:
+            return gold_rewards + self._headroom * (gold_rewards >= self.ceiling)
+        return gold_rewards
 
     def _asked(self, states: States) -> Float[Tensor, "prompts asked"]:
         """What each query finds in each prompt: values, averaged by the softmax of its scores.

@@ -217,8 +217,8 @@ def _outcome(
 ) -> Outcome:
     device = next(readout.parameters()).device
     states, gold_rewards, sizes = completions.batch(groups)
-    rewards = readout(states.to(device))
-    return Outcome.of(rewards, gold_rewards.to(device), sizes.to(device), train)
+    rewards, aims = readout(states.to(device)), readout.aims(gold_rewards.to(device))
+    return Outcome.of(rewards, aims, sizes.to(device), train)
 
 
 @torch.inference_mode()
