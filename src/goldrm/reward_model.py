@@ -126,9 +126,9 @@ class TokenDamageReadout(Readout):
         self.outlook_scale.fit(completions.outlook)
         self.prompt_scale.fit(completions.prompt_rows)
         nn.init.constant_(self.reward.bias, float(completions.gold_rewards.mean()))
-        *_, below, highest = [None, *completions.gold_rewards.unique().tolist()]
-        self.ceiling.fill_(highest)
-        self._headroom = (highest - below) / 2 if below is not None else 0.0
+        highest = completions.gold_rewards.unique()[-2:]  # one or two, ascending
+        self.ceiling.copy_(highest[-1])
+        self._headroom = float(highest[-1] - highest[0]) / 2
 
     def unbounded(self, states: States) -> Float[Tensor, " completions"]:
         """Reward of each completion, which may be above the ceiling."""
