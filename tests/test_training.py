@@ -240,6 +240,26 @@ def test_curve_of_equal_rewards_by_hand(
     }
 
 
+class HigherReadout(LastTokenReadout):
+    """Aims one above the gold rewards."""
+
+    def aims(self, gold_rewards: Tensor) -> Tensor:
+        return gold_rewards + self.training
+
+
+def test_training_aims_where_the_readout_says_and_validation_does_not(
+    train: TrainParams, resume_point: ResumePoint
+):
+    readout = HigherReadout(D)
+    for parameter in readout.parameters():
+        nn.init.zeros_(parameter)
+    pairs = groups_of(torch.zeros(8, D), torch.tensor([3.0, 1.0]).repeat(4))
+    train = train.model_copy(update={"epochs": 1})
+    (row,) = train_readout(readout, pairs, pairs, train, 0, resume_point).curve
+    assert row["train_loss"] == pytest.approx((16 + 4) / 2 + 0.1 * math.log(2))
+    assert row["validation_loss"] == pytest.approx((9 + 1) / 2 + 0.1 * math.log(2))
+
+
 def test_validation_is_of_the_weights_after_the_epoch(
     readout: LastTokenReadout,
     train: TrainParams,
