@@ -34,11 +34,13 @@ from goldrm.features import LabelledCompletions, read_completions
 from goldrm.generation import sample_chunk
 from goldrm.hidden_states import last_hidden_states
 from goldrm.reward_model import LastTokenReadout
+from goldrm.scoring import SCORE_BATCH
 from goldrm.training import Training, optimizer_and_schedule, train_epoch
 
 RESULTS = Path("benchmarks/results.md")
 NOTES = Path("benchmarks/notes.md")
 PAIRS = 500  # the notebook's
+CHUNKS = 6  # whose distinct completions are at least as many as are scored together
 TASKS = 3  # chunks that each process makes in a repetition
 HEADS = ["work", "unit", "notebook", "goldrm", "ratio", "limit", "of the limit"]
 
@@ -144,11 +146,15 @@ def read_every(texts: tuple[list[str], list[str]]) -> int:
 def hidden_states(bench: Bench) -> Iterator[Row]:
     """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
-    chunk = sample_chunk(0, frozen.backbone, frozen.labeller, frozen.params.sampling, seed=0)
-    prompts = [frozen.labeller.space[i].text for i in chunk["prompt_id"]]
-    completions = chunk["completion"].tolist()
+    sampled = [
+        sample_chunk(number, frozen.backbone, frozen.labeller, frozen.params.sampling, seed=0)
+        for number in range(CHUNKS)
+    ]
+    prompts = [frozen.labeller.space[i].text for chunk in sampled for i in chunk["prompt_id"]]
+    completions = [text for chunk in sampled for text in chunk["completion"]]
     encode = frozen.labeller.dictionary.encode
-    sequences = [encode(" ".join(both)) for both in zip(prompts, completions, strict=True)]
+    texts = list(zip(prompts, completions, strict=True))
+    sequences = [encode(" ".join(both)) for both in texts[: len(sampled[0])]]
     windows = notebook.NotebookRM(bench.lm).right_align([torch.tensor(s) for s in sequences[:200]])
 
     @torch.no_grad()
@@ -160,8 +166,8 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     limit = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d) / needed
     last = bench.shared_rate(read_last, sequences)
     yield Row("hidden states, last token", "sequences/s", bench.rate(theirs), last, limit)
-    distinct = list(dict.fromkeys(zip(prompts, completions, strict=True)))
-    every = bench.shared_rate(read_every, tuple(map(list, zip(*distinct, strict=True))))
+    together = list(dict.fromkeys(texts))[:SCORE_BATCH]
+    every = bench.shared_rate(read_every, tuple(map(list, zip(*together, strict=True))))
     yield Row("hidden states, every token", "completions/s", None, every, None)
 
 
