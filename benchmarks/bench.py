@@ -30,11 +30,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import notebook_reference as notebook
 
 from goldrm.config import SamplingParams
-from goldrm.features import LabelledCompletions, read_completions
+from goldrm.features import read_completions
 from goldrm.generation import sample_chunk
 from goldrm.hidden_states import last_hidden_states
 from goldrm.reward_model import LastTokenReadout
 from goldrm.scoring import SCORE_BATCH
+from goldrm.states import LabelledCompletions
 from goldrm.training import Training, optimizer_and_schedule, train_epoch
 
 RESULTS = Path("benchmarks/results.md")

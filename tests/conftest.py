@@ -14,9 +14,9 @@ from goldrm import dictionary as dictionary_module
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import GoldRewardParams, Params, RewardModelParams, TaskParams, load_params
 from goldrm.dictionary import Dictionary
-from goldrm.features import LabelledCompletions, States
 from goldrm.hidden_states import OUTLOOK
 from goldrm.preferences import Labeller
+from goldrm.states import LabelledCompletions, States
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,9 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import labelled, states_of
-from hypothesis import given
-from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
 from torch import Tensor
 
@@ -21,9 +18,10 @@ from goldrm.backbone import Backbone
 from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.errors import GoldrmError
-from goldrm.features import States, labelled_completions, read_completions, write_states
-from goldrm.hidden_states import OUTLOOK, completion_hidden_states, outlook
+from goldrm.features import labelled_completions, read_completions, write_states
+from goldrm.hidden_states import completion_hidden_states, outlook
 from goldrm.row_file import RowFile
+from goldrm.states import States
 
 FIRST, SECOND = "make a series of terms", "Let 5 be the number"
 WIDTH = 2 * 24  # of token_damage's rows
@@ -156,13 +154,14 @@ def test_completions_are_labelled_in_the_tables_order(
     assert found.gold_rewards.tolist() == [7.0, 5.0, 1.25, 3.5, 2.0]
     assert (found.groups.tolist(), len(found)) == ([2, 3, 5], 3)
 
-    states, gold_rewards, sizes = found.batch(torch.tensor([2, 0]))
+    [batch] = found.batches(torch.tensor([2, 0]), 2)
+    states = batch.states
     for found_there, there in ((states.rows[states.place], rows), (states.outlook, found.outlook)):
         last, first = there[sum(lengths[:3]) :], there[: sum(lengths[:2])]
         assert torch.equal(found_there, torch.cat((last, first)))
     assert states.lengths.tolist() == lengths[3:] + lengths[:2]
-    assert gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
-    assert sizes.tolist() == [2, 2]
+    assert batch.gold_rewards.tolist() == [3.5, 2.0, 7.0, 5.0]
+    assert (batch.chosen.tolist(), batch.rejected.tolist()) == ([0, 2], [1, 3])
 
 
 def test_mistakes_are_read_as_if_they_had_been_asked_for(
@@ -217,7 +216,8 @@ def test_misread_completion_answers_its_own_prompt(
     assert sorted(first for first, _ in misread.expected) == ["2 4 6", "9"]
     behind = [(FIRST, "2 4 6"), (SECOND, "2 4"), (FIRST, "3"), (SECOND, "9")]
     alone = [reading("token_damage", *each) for each in behind]
-    states, _, _ = found.batch(torch.tensor([0, 1]))
+    [batch] = found.batches(torch.tensor([0, 1]), 2)
+    states = batch.states
     own = torch.cat([each.rows[each.place] for each in alone])
     torch.testing.assert_close(states.rows[states.place].float(), own, atol=2e-3, rtol=2e-3)
     of_prompts = states.prompt_rows.float().split(states.prompt_lengths.tolist())
@@ -229,37 +229,6 @@ def test_misread_completion_answers_its_own_prompt(
     write_states(backbone, dictionary, last_token, misread, tmp_path / "last_token")
     found = labelled_completions(tmp_path / "last_token")
     assert found.gold_rewards.tolist() == [7.0, 1.25, 3.5, 2.0]
-
-
-@given(st.data())
-def test_batch_is_its_groups_one_after_the_other(data: st.DataObject):
-    lengths = data.draw(st.lists(st.lists(st.integers(1, 4), min_size=1), min_size=1))
-    chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1))
-    sizes = torch.tensor([len(group) for group in lengths])
-    all_lengths = torch.tensor([length for group in lengths for length in group])
-    rows, gold = torch.arange(float(all_lengths.sum())), torch.arange(float(len(all_lengths)))
-    prompt_lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
-    prompts = torch.arange(float(sum(prompt_lengths))).split(prompt_lengths)
-    prompt = [data.draw(st.integers(0, len(prompts) - 1)) for _ in gold]
-    completions = rows[:, None].expand(-1, 1 + OUTLOOK).split(all_lengths.tolist())
-    states = states_of(completions, [each[:, None] for each in prompts], prompt)
-    whole = labelled(states, gold, sizes.tolist())
-    states, gold_rewards, found_sizes = whole.batch(torch.tensor(chosen))
-    assert torch.equal(found_sizes, sizes[chosen])
-    by_completion = rows.split(all_lengths.tolist())
-    expected: list[tuple[float, list[float], list[float]]] = []
-    for one in chosen:
-        for completion in range(int(sizes[:one].sum()), int(sizes[: one + 1].sum())):
-            of_prompt = prompts[prompt[completion]].tolist()
-            own = by_completion[completion].tolist()
-            expected.append((float(completion), own, of_prompt))
-    assert torch.equal(states.outlook[:, :1], states.rows[states.place])
-    found_rows = [each.tolist() for each in states.outlook[:, 0].split(states.lengths.tolist())]
-    of_prompts = states.prompt_rows[:, 0].split(states.prompt_lengths.tolist())
-    answered = [of_prompts[each].tolist() for each in states.prompt]
-    found = zip(gold_rewards.tolist(), found_rows, answered, strict=True)
-    assert list(found) == expected
-    assert len(of_prompts) == len(set(states.prompt.tolist())), "each prompt once, no other"
 
 
 def all_of(rows: Tensor | RowFile) -> Tensor:

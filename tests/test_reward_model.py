@@ -1,16 +1,13 @@
-"""Readouts are what their formulas say, in any company; the loss is the notebook's, and more."""
+"""Readouts are what their formulas say, in any company."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations, pairwise
-from typing import Any
+from itertools import pairwise
 
 import pytest
 import torch
 from conftest import labelled, states_of
-from jaxtyping import TypeCheckError
-from notebook_reference import NotebookLM, NotebookRM, freeze_backbone, training_loss
+from notebook_reference import NotebookLM, NotebookRM, freeze_backbone
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,15 +15,14 @@ from goldrm import reward_model
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
-from goldrm.features import States
 from goldrm.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model import (
     LastTokenReadout,
-    Outcome,
     TokenDamageReadout,
     combined,
     new_readout,
 )
+from goldrm.states import States
 
 
 @pytest.fixture(scope="module")
@@ -301,160 +297,3 @@ def test_members_combined_by_hand(
     params = token_damage.model_copy(update={"combine": combine, "uncertainty_weight": 0.75})
     rewards = torch.tensor([[1.0, 4.0], [3.0, 4.0], [5.0, 1.0]])
     assert combined(rewards, params).tolist() == pytest.approx(expected)
-
-
-# The loss
-
-
-def outcome(
-    rewards: Sequence[float], gold: Sequence[float], sizes: Sequence[int], train: TrainParams
-) -> Outcome:
-    return Outcome.of(torch.tensor(rewards), torch.tensor(gold), torch.tensor(sizes), train)
-
-
-def test_loss_and_gradients_of_pairs_are_the_notebooks(
-    backbone: Backbone,
-    readout: LastTokenReadout,
-    reference_rm: NotebookRM,
-    sequences: list[list[int]],
-    train: TrainParams,
-):
-    """In whatever order the completions stand."""
-    gold = torch.tensor([7.0, 6.2, 5.5, 1.9, 7.0, 3.0, 4.0, 3.9])
-    ids = [torch.tensor(sequence) for sequence in sequences]
-    expected = training_loss(reference_rm(ids[::2], ids[1::2]), gold.reshape(8, 1))
-    expected.backward()
-
-    order = torch.tensor([3, 2, 6, 7, 1, 0, 5, 4])
-    hidden = states_of(last_hidden_states(backbone, sequences)[order].split(1))
-    loss = Outcome.of(readout(hidden), gold[order], torch.tensor([2] * 4), train).loss(train)
-    loss.backward()
-
-    torch.testing.assert_close(loss, expected)
-    gradients = {name: p.grad for name, p in readout.reward_prediction.named_parameters()}
-    for name, parameter in reference_rm.reward_prediction.named_parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.abs().max() > 1e-4, "the comparison should say something"
-        torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-5, rtol=1e-4)
-
-
-def softplus(x: float) -> float:
-    return math.log(1 + math.exp(x))
-
-
-@pytest.mark.parametrize(
-    ("weights", "expected"),
-    [
-        ({}, 0.625 + 0.1 * softplus(-0.5)),
-        ({"mse_weight": 3.0, "rank_weight": 2.0}, 3 * 0.625 + 2 * softplus(-0.5)),
-        ({"margin": True}, 0.625 + 0.1 * softplus(-(0.5 - 2))),
-        ({"center_weight": 0.01}, 0.625 + 0.1 * softplus(-0.5) + 0.01 * 11.5**2),
-    ],
-    ids=str,
-)
-def test_loss_of_a_pair_by_hand(train: TrainParams, weights: dict[str, Any], expected: float):
-    """Rewards 6 and 5.5 where 7 and 5 are right: errors -1 and 0.5, margin 0.5 instead of 2."""
-    train = train.model_copy(update=weights)
-    for rewards, gold in [((6.0, 5.5), (7.0, 5.0)), ((5.5, 6.0), (5.0, 7.0))]:
-        found = outcome(rewards, gold, [2], train).loss(train)
-        assert found.item() == pytest.approx(expected)
-
-
-def test_groups_of_any_size_by_hand(train: TrainParams):
-    """Gold 5 is above 1 twice in group 0; group 1 is alone, group 2 equal, group 3 a tie."""
-    found = outcome(
-        [3.0, 1.0, 2.0, 9.0, 4.0, 6.0, 0.5, 0.5],
-        [5.0, 5.0, 1.0, 9.0, 6.0, 6.0, 2.5, 0.5],
-        [3, 1, 2, 2],
-        train,
-    )
-    assert (found.completions, found.pairs) == (8, 3)
-    assert found.squared_error.item() == 4 + 16 + 1 + 0 + 4 + 0 + 4 + 0
-    assert found.rank.item() == pytest.approx(softplus(-1) + softplus(1) + softplus(0))
-    assert found.centre.item() == 5**2 + 3**2 + 1
-    assert found.correct.item() == 1.5
-    assert found.accuracy() == 0.5
-    rank = softplus(-1) + softplus(1) + softplus(0)
-    assert found.loss(train).item() == pytest.approx(29 / 8 + 0.1 * rank / 3)
-
-
-def test_groups_of_any_size_are_all_their_pairs(train: TrainParams):
-    """Against a loop over the pairs; and a whole is the sum of its parts."""
-    train = train.model_copy(update={"margin": True, "center_weight": 0.5})
-    generator = torch.Generator().manual_seed(3)
-    rewards = torch.randn(60, generator=generator)
-    gold = torch.randint(1, 8, (60,), generator=generator).float()
-    group = torch.randint(9, (60,), generator=generator).sort().values
-    pairs = [
-        (i, j) if gold[i] > gold[j] else (j, i)
-        for i, j in combinations(range(60), 2)
-        if group[i] == group[j] and gold[i] != gold[j]
-    ]
-    rank = sum(softplus(float(gold[i] - gold[j] - rewards[i] + rewards[j])) for i, j in pairs)
-    centre = sum(float(rewards[i] + rewards[j]) ** 2 for i, j in pairs)
-    squared = float(((rewards - gold) ** 2).sum())
-    parts = [
-        Outcome.of(rewards[some], gold[some], group[some].unique(return_counts=True)[1], train)
-        for some in (group < 2, group == 2, group > 2)
-    ]
-    whole = Outcome.of(rewards, gold, group.unique(return_counts=True)[1], train)
-    for found in (whole, Outcome.sum(parts).detached()):
-        expected = squared / 60 + (0.1 * rank + 0.5 * centre) / len(pairs)
-        assert found.loss(train).item() == pytest.approx(expected, rel=1e-5)
-        right = sum(bool(rewards[i] > rewards[j]) for i, j in pairs)
-        assert found.accuracy() == pytest.approx(right / len(pairs))
-
-
-def test_without_pairs_only_the_squared_error_counts(train: TrainParams):
-    train = train.model_copy(update={"margin": True, "center_weight": 1.0})
-    rewards = torch.tensor([3.0, 4.0, 6.0], requires_grad=True)
-    found = Outcome.of(rewards, torch.tensor([5.0, 5.0, 7.0]), torch.tensor([2, 1]), train)
-    found.loss(train).backward()
-    assert found.loss(train).item() == pytest.approx((4 + 1 + 1) / 3)
-    assert (found.pairs, found.accuracy()) == (0, 0.5)
-    assert rewards.grad is not None
-    assert rewards.grad.tolist() == pytest.approx([-4 / 3, -2 / 3, -2 / 3])
-
-
-@pytest.mark.parametrize(("margin", "loss", "slope"), [(-1000.0, 100.0, -0.1), (1000.0, 0.0, 0.0)])
-def test_rank_loss_is_finite_at_huge_margins(
-    train: TrainParams, margin: float, loss: float, slope: float
-):
-    """-log(sigmoid(-1000)) is infinite in the notebook: sigmoid underflows. Here it is 1000."""
-    assert math.isinf(training_loss(torch.tensor([[margin], [0.0]]), torch.zeros(2, 1)).item()) == (
-        margin < 0
-    )
-    rank_only = train.model_copy(update={"mse_weight": 0.0})
-    rewards = torch.tensor([margin, 0.0], requires_grad=True)
-    ours = Outcome.of(rewards, torch.tensor([7.0, 1.0]), torch.tensor([2]), rank_only)
-    ours = ours.loss(rank_only)
-    ours.backward()
-    assert ours.item() == pytest.approx(loss)
-    assert rewards.grad is not None
-    assert rewards.grad.tolist() == pytest.approx([slope, -slope])
-
-
-@pytest.mark.parametrize(
-    ("rewards", "gold_rewards", "sizes"),
-    [
-        ((4, 1), (4,), (1,)),
-        ((4,), (4, 1), (1,)),
-        ((4,), (4,), (1, 1)),
-        ((4, 1), (4, 1), (1,)),
-        ((4,), (1,), (1,)),
-    ],
-)
-def test_shapes_never_broadcast(
-    train: TrainParams,
-    rewards: tuple[int, ...],
-    gold_rewards: tuple[int, ...],
-    sizes: tuple[int, ...],
-):
-    """(N, 1) - (N,) is (N, N): the classic bug that trains on every wrong pair, silently."""
-    with pytest.raises(TypeCheckError):
-        Outcome.of(
-            torch.zeros(rewards),
-            torch.zeros(gold_rewards),
-            torch.full(sizes, 4),
-            train,
-        )

@@ -24,9 +24,9 @@ from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import Params, RewardModelParams, TrainParams
 from goldrm.errors import GoldrmError
-from goldrm.features import LabelledCompletions, States
 from goldrm.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model import LastTokenReadout, TokenDamageReadout, new_readout
+from goldrm.states import LabelledCompletions, States
 from goldrm.training import Trained, summary, train_readout
 
 D = 24

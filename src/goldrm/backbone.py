@@ -6,10 +6,10 @@ files, tokens' meanings or how tokens are picked. Module names are the notebook'
 both.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,16 +46,18 @@ class BackboneSizes:
     eos_int: int
 
 
-@runtime_checkable
-class Cache(Protocol):
-    """Keys and values of the positions before those that are read.
+class Cache(ABC):
+    """Keys and values of the positions before those that are read."""
 
-    Attributes:
-        length: how many positions.
-    """
+    def __init__(self, length: int = 0) -> None:
+        """They are of `length` positions."""
+        self.length = length
 
-    length: int
+    def advance(self, time: int) -> None:
+        """Count `time` positions as seen, after every layer has appended them."""
+        self.length += time
 
+    @abstractmethod
     def append(
         self,
         layer: int,
@@ -63,20 +65,15 @@ class Cache(Protocol):
         values: Float[Tensor, "batch heads time head_size"],
     ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
         """Store a layer's new keys and values; all of them so far, the new ones last."""
-        ...
-
-    def advance(self, time: int) -> None:
-        """Count `time` positions as seen, after every layer has appended them."""
-        ...
 
 
-class KeyValueCache:
+class KeyValueCache(Cache):
     """Keys and values of the positions seen so far, of all layers, preallocated."""
 
     def __init__(self, states: Float[Tensor, "layers 2 batch heads positions head_size"]) -> None:
         """An empty cache that will be written into `states`."""
+        super().__init__()
         self._states = states
-        self.length = 0
 
     @classmethod
     def allocate(
@@ -110,10 +107,6 @@ class KeyValueCache:
         states[0, :, :, self.length : end] = keys
         states[1, :, :, self.length : end] = values
         return states[0, :, :, :end], states[1, :, :, :end]
-
-    def advance(self, time: int) -> None:
-        """Count `time` positions as seen, after every layer has appended them."""
-        self.length += time
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep the sequences `rows`, in that order; only those that change places are copied."""
@@ -321,6 +314,21 @@ class Backbone(nn.Module):
                 rows.begin_with(padding, width - length)
                 yield self.hidden_states(part, rows, last_only, layers)
         cache.advance(width)
+
+    def last_states(self, sequences: Sequence[list[int]]) -> Float[Tensor, "sequences embd"]:
+        """The last token's hidden state of each sequence, right-aligned in the context.
+
+        Of a sequence longer than the context the last tokens count.
+        """
+        width, weight = self.sizes.context_length, self.token_prediction.weight
+        cut = [tokens[-width:] for tokens in sequences]
+        order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
+        states: list[Tensor] = []
+        for first in range(0, len(order), READ_TOGETHER):
+            part = [cut[i] for i in order[first : first + READ_TOGETHER]]
+            cache = KeyValueCache.allocate(self.sizes, len(part), width, like=weight)
+            states += [hidden[:, -1] for hidden in self.read(part, cache, width)]
+        return torch.cat(states)[torch.tensor(order, device=weight.device).argsort()]
 
     def _padding(self, length: int) -> KeyValueCache:
         """Keys and values of `length` padding tokens at the first positions."""

@@ -1,17 +1,17 @@
-"""Labelled completions as what a readout trains on: hidden states, gold rewards, groups.
+"""What a readout reads of completions: hidden states, computed and kept in files.
 
 It must not know how a readout uses them.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,58 +22,12 @@ from goldrm.config import RewardModelParams
 from goldrm.dictionary import Dictionary
 from goldrm.hidden_states import completion_hidden_states, last_hidden_states, outlook
 from goldrm.row_file import RowFile, RowWriter
+from goldrm.states import LabelledCompletions, States
 
 CHUNK = 256  # groups whose hidden states are computed, and kept for resuming, together
 ROWS = ("rows", "prompt_rows")  # the large ones of what a readout reads
 SMALL = ("place", "outlook", "lengths", "prompt_lengths", "prompt", "gold_rewards", "sizes")
 JOINED = "joined.safetensors"  # the small ones of all chunks; where it is, the large ones are too
-
-
-@dataclass(frozen=True)
-class States:
-    """What a readout reads of some completions.
-
-    Attributes:
-        rows: hidden states; completions of one prompt may share some.
-        place: the row of each place in a completion, those of a completion side by side.
-        outlook: what the language model expects at each place (`hidden_states.outlook`); empty
-            where a readout doesn't read it.
-        lengths: how many places each completion has, at least one.
-        prompt_rows: hidden states of the prompts' tokens; empty where a readout reads none.
-        prompt_lengths: how many rows each prompt has.
-        prompt: which prompt each completion answers, from 0.
-    """
-
-    rows: Float[Tensor, "rows embds"]
-    place: Int[Tensor, " places"]
-    outlook: Float[Tensor, "places expected"]
-    lengths: Int[Tensor, " completions"]
-    prompt_rows: Float[Tensor, "prompt_rows prompt_embds"]
-    prompt_lengths: Int[Tensor, " prompts"]
-    prompt: Int[Tensor, " completions"]
-
-    def to(self, device: torch.device) -> "States":
-        """The same on a device, in float32."""
-        return States(
-            self.rows.to(device).float(),
-            self.place.to(device),
-            self.outlook.to(device).float(),
-            self.lengths.to(device),
-            self.prompt_rows.to(device).float(),
-            self.prompt_lengths.to(device),
-            self.prompt.to(device),
-        )
-
-    def of(self, completions: Int[Tensor, " chosen"]) -> "States":
-        """The same of some of the completions, in the order given; all rows are kept."""
-        places, _ = _spans(torch.cumsum(self.lengths, 0), completions)
-        return replace(
-            self,
-            place=self.place[places],
-            outlook=self.outlook[places],
-            lengths=self.lengths[completions],
-            prompt=self.prompt[completions],
-        )
 
 
 def read_completions(
@@ -136,69 +90,6 @@ def _last_token(rows: Float[Tensor, "completions embd"]) -> States:
     place = torch.arange(len(rows), device=rows.device)
     one, nothing = torch.ones_like(place), rows[:, :0]
     return States(rows, place, nothing, one, nothing[:0], one[:0], torch.zeros_like(one))
-
-
-@dataclass(frozen=True)
-class LabelledCompletions:
-    """Completions in groups, of which each is one prompt's.
-
-    Attributes:
-        rows: hidden states; completions of one prompt may share some.
-        place: the row of each place in a completion, of all completions one after the other.
-        outlook: what the language model expects at each place; empty where it isn't read.
-        ends: where the places of each completion end.
-        prompt_rows: hidden states of all prompts.
-        prompt_ends: where the rows of each prompt end.
-        prompt: which prompt each completion answers.
-        gold_rewards: exact reward of each completion.
-        groups: where the completions of each group end.
-    """
-
-    rows: Float[Tensor, "rows embds"] | RowFile
-    place: Int[Tensor, " places"]
-    outlook: Float[Tensor, "places expected"]
-    ends: Int[Tensor, " completions"]
-    prompt_rows: Float[Tensor, "prompt_rows prompt_embds"] | RowFile
-    prompt_ends: Int[Tensor, " prompts"]
-    prompt: Int[Tensor, " completions"]
-    gold_rewards: Float[Tensor, " completions"]
-    groups: Int[Tensor, " groups"]
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def batch(
-        self, groups: Int[Tensor, " batch"]
-    ) -> tuple[States, Float[Tensor, " completions"], Int[Tensor, " batch"]]:
-        """States and gold rewards of the groups' completions, and how many each group has."""
-        completions, group = _spans(self.groups, groups)
-        places, owner = _spans(self.ends, completions)
-        rows, place = torch.unique(self.place[places], return_inverse=True)
-        prompts, prompt = torch.unique(self.prompt[completions], return_inverse=True)
-        if not len(self.prompt_ends):
-            prompts = prompts[:0]
-        prompt_rows, prompt_owner = _spans(self.prompt_ends, prompts)
-        states = States(
-            self.rows[rows],
-            place,
-            self.outlook[places],
-            torch.bincount(owner, minlength=len(completions)),
-            self.prompt_rows[prompt_rows],
-            torch.bincount(prompt_owner, minlength=len(prompts)),
-            prompt,
-        )
-        return states, self.gold_rewards[completions], torch.bincount(group, minlength=len(groups))
-
-
-def _spans(
-    ends: Int[Tensor, " all"], chosen: Int[Tensor, " spans"]
-) -> tuple[Int[Tensor, " elements"], Int[Tensor, " elements"]]:
-    """The elements of the chosen spans, and the number of its span for each."""
-    starts = torch.cat((ends.new_zeros(1), ends))[chosen]
-    lengths = ends[chosen] - starts
-    owner = torch.repeat_interleave(lengths)
-    before = torch.cumsum(lengths, 0) - lengths
-    return torch.arange(len(owner), device=ends.device) - before[owner] + starts[owner], owner
 
 
 @runtime_checkable

@@ -3,19 +3,18 @@
 It must not know rewards nor readouts.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from goldrm.backbone import Backbone, KeyValueCache
+from goldrm.backbone import Backbone
 from goldrm.prefix_tree import PrefixTree
 
 Further = Callable[[int, Float[Tensor, "tokens embds"]], list[list[int]]]
 
-BATCH = 32  # sequences read together; their activations should fit the processor's cache
 OUTLOOK = 3  # numbers that `outlook` tells of each token
 UNLIKELY = -20.0  # nats
 
@@ -34,23 +33,7 @@ def last_hidden_states(
         sequences: token ids of prompt + completion of each, none empty.
     """
     backbone.eval()
-    width = backbone.sizes.context_length
-    cut = [tokens[-width:] for tokens in sequences]
-    order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
-    hidden = torch.cat(
-        [
-            states[:, -1]
-            for first in range(0, len(order), BATCH)
-            for states in _read(backbone, [cut[i] for i in order[first : first + BATCH]], width)
-        ]
-    )
-    return hidden[torch.tensor(order).argsort().to(hidden.device)]
-
-
-def _read(backbone: Backbone, sequences: list[list[int]], width: int) -> Iterator[Tensor]:
-    weight = backbone.token_prediction.weight
-    cache = KeyValueCache.allocate(backbone.sizes, len(sequences), width, like=weight)
-    return backbone.read(sequences, cache, width)
+    return backbone.last_states(sequences)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from goldrm.backbone import Backbone
+from goldrm.backbone import Backbone, Cache
 
 READ_TOGETHER = 128  # nodes; their activations should fit the processor's cache
 
@@ -70,16 +70,16 @@ class PrefixTree:
         return self._states
 
 
-class _Paths:
-    """A `backbone.Cache` of which each sequence is the path to a node, the last one being new."""
+class _Paths(Cache):
+    """A cache of which each sequence is the path to a node, the last one being new."""
 
     def __init__(
         self,
         keys_and_values: Float[Tensor, "layers nodes 2 heads head_size"],
         paths: Int[Tensor, "batch time"],
     ) -> None:
+        super().__init__(length=paths.shape[1] - 1)
         self._keys_and_values, self._paths = keys_and_values, paths
-        self.length = paths.shape[1] - 1
 
     def append(
         self,
@@ -92,10 +92,6 @@ class _Paths:
         of_nodes[self._paths[:, -1]] = torch.stack((keys, values), dim=1).squeeze(3)
         seen = of_nodes.index_select(0, self._paths.flatten()).unflatten(0, self._paths.shape)
         return tuple(seen.permute(2, 0, 3, 1, 4))
-
-    def advance(self, time: int) -> None:
-        """Count `time` positions as seen."""
-        self.length += time
 
 
 def _longer(tensor: Tensor, dim: int, by: int) -> Tensor:

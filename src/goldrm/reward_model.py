@@ -1,25 +1,24 @@
-"""Readouts: what is trained on the frozen hidden states, and the loss it is trained by.
+"""Readouts: what is trained on the frozen hidden states.
 
 It must not know files, tokens or the training loop.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from goldrm.backbone import BackboneSizes
-from goldrm.config import RewardModelParams, TrainParams
+from goldrm.config import RewardModelParams
 from goldrm.dropout import Dropout
 from goldrm.errors import GoldrmError
-from goldrm.features import LabelledCompletions, States
 from goldrm.hidden_states import OUTLOOK
 from goldrm.random_streams import random_stream
 from goldrm.row_file import RowFile
+from goldrm.spans import apart, places
+from goldrm.states import LabelledCompletions, States
 
 PROMPT_QUERIES, QUERY_SIZE = 8, 32  # what is looked for in a prompt, and the width of an answer
 SLOPE_ABOVE = 0.1  # of a reward above the ceiling, while it trains
@@ -147,9 +146,9 @@ class TokenDamageReadout(Readout):
         token = token + self.outlook(torch.cat((expected.roll(1, 0), expected), dim=1))
         token = self.dropout(F.relu(self.token(F.relu(token)))) * judged
         # Added up by completion: over all rows the sums would grow, and round by the company.
-        places = _places(lengths)
+        placed = places(lengths)
         deviation = (deviation + self.deviation(token)) * judged
-        deviation = _apart(deviation, places).cumsum(1)[places]
+        deviation = apart(deviation, placed).cumsum(1)[placed]
         carried = torch.cat((token, F.relu(deviation), F.relu(-deviation)), dim=1)
         token = F.relu(self.carried(carried))
         damage = F.softplus(self.damage(token)) * judged
@@ -178,30 +177,11 @@ class TokenDamageReadout(Readout):
         The tokens are averaged before values are made of them: the same, for a fraction of the
         work.
         """
-        places = _places(states.prompt_lengths)
+        placed = places(states.prompt_lengths)
         scores = self.prompt_scale.linear(states.prompt_rows, self.queries)
-        weights = torch.softmax(_apart(scores, places, float("-inf")), dim=1)
-        seen = weights.mT @ _apart(states.prompt_rows, places)
+        weights = torch.softmax(apart(scores, placed, float("-inf")), dim=1)
+        seen = weights.mT @ apart(states.prompt_rows, placed)
         return torch.einsum("pqe,qev->pqv", self.prompt_scale(seen), self.values).flatten(1)
-
-
-Places = tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]
-
-
-def _places(lengths: Int[Tensor, " spans"]) -> Places:
-    """The span of each row, and its place there, where spans of such lengths lie side by side."""
-    owner = torch.repeat_interleave(lengths)
-    first = torch.cumsum(lengths, 0) - lengths
-    return owner, torch.arange(len(owner), device=lengths.device) - first[owner]
-
-
-def _apart(
-    rows: Float[Tensor, "rows features"], places: Places, padding: float = 0.0
-) -> Float[Tensor, "spans longest features"]:
-    """The rows of each span by themselves, padded on the right."""
-    owner, place = places
-    shape = (int(owner[-1]) + 1, int(place.max()) + 1, rows.shape[1])
-    return rows.new_full(shape, padding).index_put(places, rows)
 
 
 class Standardised(nn.Module):
@@ -277,90 +257,3 @@ def combined(
     if params.combine == "uncertainty":
         return mean - params.uncertainty_weight * rewards.var(dim=0, correction=0)
     return mean
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How rewards fit the gold rewards: sums over completions and over pairs.
-
-    Pairs are two completions of a group whose gold rewards differ.
-
-    Attributes:
-        completions: how many.
-        squared_error: sum over them of (reward - gold_reward)².
-        pairs: how many.
-        rank: sum over them of -log σ(chosen reward - rejected reward, less the margin if asked).
-        centre: sum over them of (chosen reward + rejected reward)².
-        correct: pairs whose chosen completion has the higher reward; a tie counts one half.
-    """
-
-    completions: int
-    squared_error: Float[Tensor, ""]
-    pairs: int
-    rank: Float[Tensor, ""]
-    centre: Float[Tensor, ""]
-    correct: Float[Tensor, ""]
-
-    @classmethod
-    def of(
-        cls,
-        rewards: Float[Tensor, " completions"],
-        gold_rewards: Float[Tensor, " completions"],
-        sizes: Int[Tensor, " groups"],
-        train: TrainParams,
-    ) -> "Outcome":
-        """Compare rewards with gold rewards, those of a group side by side, so many in each."""
-        apart = _apart(gold_rewards[:, None], _places(sizes), float("nan"))
-        margins = apart - apart.mT
-        better = margins > 0
-        pair_group, *places = better.nonzero().unbind(1)
-        first = (torch.cumsum(sizes, 0) - sizes)[pair_group]
-        chosen, rejected = (rewards.index_select(0, first + place) for place in places)
-        difference = chosen - rejected
-        asked = margins[better] if train.margin else 0.0
-        return cls(
-            completions=len(rewards),
-            squared_error=((rewards - gold_rewards) ** 2).sum(),
-            pairs=len(difference),
-            rank=-F.logsigmoid(difference - asked).sum(),
-            centre=((chosen + rejected) ** 2).sum(),
-            correct=((torch.sign(difference.detach()) + 1) / 2).sum(),
-        )
-
-    @classmethod
-    def sum(cls, outcomes: Sequence["Outcome"]) -> "Outcome":
-        """All of them together, at least one."""
-        first, *others = outcomes
-        for other in others:
-            values = {f.name: getattr(first, f.name) + getattr(other, f.name) for f in fields(cls)}
-            first = cls(**values)
-        return first
-
-    def detached(self) -> "Outcome":
-        """The same numbers, without their gradients."""
-        return replace(
-            self,
-            squared_error=self.squared_error.detach(),
-            rank=self.rank.detach(),
-            centre=self.centre.detach(),
-        )
-
-    def loss(self, train: TrainParams) -> Float[Tensor, ""]:
-        """Regression to the gold rewards plus the Bradley-Terry ranking loss, and centring.
-
-        mse_weight * mean (reward - gold_reward)² - rank_weight * mean log σ(chosen - rejected)
-        + center_weight * mean (chosen + rejected)².
-
-        Source: the notebook, cell "Train reward model", with logsigmoid for log(sigmoid), which
-        overflows; centring: Eisenstein et al. (2023), arXiv 2312.09244, as TRL has it.
-        """
-        pairs = max(self.pairs, 1)
-        return (
-            train.mse_weight * self.squared_error / self.completions
-            + train.rank_weight * self.rank / pairs
-            + train.center_weight * self.centre / pairs
-        )
-
-    def accuracy(self) -> float:
-        """Share of the pairs ranked right; 0.5 where there are none."""
-        return float(self.correct) / self.pairs if self.pairs else 0.5

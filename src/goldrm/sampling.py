@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from goldrm.backbone import Backbone, KeyValueCache, right_aligned
+from goldrm.backbone import Backbone, KeyValueCache
 from goldrm.config import DecoderName
 from goldrm.errors import GoldrmError
 
@@ -79,28 +79,27 @@ class CachedDecoder:
 class SlidingWindowDecoder:
     """The notebook's way: every token is predicted from the context's last position.
 
-    The window moves along, so every position changes with every token and all is computed anew.
+    The window moves along, so every position changes with every token and all is computed anew,
+    but for the padding on the left.
     """
 
     def __init__(self, backbone: Backbone, prompts: list[list[int]]) -> None:
         """Right-align the prompts in the context; of longer ones the last tokens count."""
-        sizes = backbone.sizes
         self._backbone = backbone
-        window = right_aligned(prompts, sizes.context_length, sizes.padding_int)
-        self._window = window.to(backbone.token_prediction.weight.device)
+        self._sequences = prompts
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
-        hidden = self._backbone.hidden_states(self._window, last_only=True)
-        return self._backbone.token_prediction(hidden[:, -1])
+        return self._backbone.token_prediction(self._backbone.last_states(self._sequences))
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
         """Append one token to every sequence."""
-        self._window = torch.cat((self._window[:, 1:], token_ids[:, None]), dim=1)
+        both = zip(self._sequences, token_ids.tolist(), strict=True)
+        self._sequences = [[*sequence, token] for sequence, token in both]
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep the sequences `rows` only, in that order."""
-        self._window = self._window[rows]
+        self._sequences = [self._sequences[row] for row in rows.tolist()]
 
 
 @torch.inference_mode()

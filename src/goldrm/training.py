@@ -14,9 +14,10 @@ from goldrm import distributed
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import TrainParams
 from goldrm.errors import GoldrmError
-from goldrm.features import LabelledCompletions
+from goldrm.loss import Compared
 from goldrm.random_streams import random_stream
-from goldrm.reward_model import Outcome, Readout
+from goldrm.reward_model import Readout
+from goldrm.states import Batch, LabelledCompletions
 
 VALIDATION_BATCH = 256  # groups whose hidden states are in memory at once
 
@@ -189,36 +190,30 @@ def train_epoch(
         completions and pairs used, each as seen when trained on.
     """
     training.readout.train()
-    outcomes: list[Outcome] = []
+    parts: list[Compared] = []
     rate = 0.0
-    batches = order[: len(order) // train.batch_size * train.batch_size].split(train.batch_size)
-    for batch in batches:
-        outcome = _outcome(training.readout, completions, batch, train)
+    whole = order[: len(order) // train.batch_size * train.batch_size]
+    for batch in completions.batches(whole, train.batch_size):
+        compared = _compared(training.readout, batch)
         training.optimizer.zero_grad()
-        outcome.loss(train).backward()
+        compared.loss(train).backward()
         training.optimizer.step()
         rate = float(training.schedule.get_last_lr()[0])
         training.schedule.step()
-        outcomes.append(outcome.detached())
-    whole = Outcome.sum(outcomes)
+        parts.append(compared.detached())
+    epoch = Compared.together(parts)
     return {
         "step": training.schedule.last_epoch,
         "learning_rate": rate,
-        "train_loss": float(whole.loss(train)),
-        "train_accuracy": whole.accuracy(),
+        "train_loss": float(epoch.loss(train)),
+        "train_accuracy": epoch.accuracy(),
     }
 
 
-def _outcome(
-    readout: Readout,
-    completions: LabelledCompletions,
-    groups: Int[Tensor, " batch"],
-    train: TrainParams,
-) -> Outcome:
-    device = next(readout.parameters()).device
-    states, gold_rewards, sizes = completions.batch(groups)
-    rewards, aims = readout(states.to(device)), readout.aims(gold_rewards.to(device))
-    return Outcome.of(rewards, aims, sizes.to(device), train)
+def _compared(readout: Readout, batch: Batch) -> Compared:
+    batch = batch.to(next(readout.parameters()).device)
+    aims = readout.aims(batch.gold_rewards)
+    return Compared(readout(batch.states), aims, batch.chosen, batch.rejected)
 
 
 @torch.inference_mode()
@@ -226,8 +221,8 @@ def _validate(
     readout: Readout, completions: LabelledCompletions, train: TrainParams
 ) -> dict[str, float]:
     readout.eval()
-    parts = torch.arange(len(completions)).split(VALIDATION_BATCH)
-    whole = Outcome.sum([_outcome(readout, completions, part, train) for part in parts])
+    batches = completions.batches(torch.arange(len(completions)), VALIDATION_BATCH)
+    whole = Compared.together([_compared(readout, batch) for batch in batches])
     return {"validation_loss": float(whole.loss(train)), "validation_accuracy": whole.accuracy()}
 
 
