@@ -1,13 +1,12 @@
 """Measures our speed beside the notebook's way and the machine's limit.
 
-Same weights, same machine, one after the other, each with all of params.yaml's threads: sampling
-and hidden states in `runtime.processes` processes of `runtime.threads`, as the stages run, all else
-in one process of as many threads. The notebook's way is tests/notebook_reference.py, in training
-mode as the notebook runs it. Prints a table and writes it to benchmarks/results.md; `--quick` only
-prints.
+Same weights, same machine, in turns, each with all of params.yaml's threads: sampling and hidden
+states, and their limit, in `runtime.processes` processes of `runtime.threads`, as the stages run;
+all else in one process of as many threads. The notebook's way is tests/notebook_reference.py, in
+training mode as the notebook runs it. Prints a table and writes it to benchmarks/results.md;
+`--quick` only prints.
 """
 
-import itertools
 import platform
 import statistics
 import subprocess
@@ -42,7 +41,8 @@ RESULTS = Path("benchmarks/results.md")
 NOTES = Path("benchmarks/notes.md")
 PAIRS = 500  # the notebook's
 CHUNKS = 6  # whose distinct completions are at least as many as are scored together
-TASKS = 3  # chunks that each process makes in a repetition
+TASKS = 2  # chunks that each process makes in a turn
+EPOCHS = 10  # of the readout's training in a turn
 HEADS = ["work", "unit", "notebook", "goldrm", "ratio", "limit", "of the limit"]
 
 
@@ -73,20 +73,26 @@ class Bench:
     processes: ProcessPoolExecutor
     repetitions: int
 
-    def rate(self, work: Callable[[], int], repetitions: int | None = None) -> float:
-        """Units a second: the median over repetitions, after one to warm up."""
-        work()
-        rates: list[float] = []
-        for _ in range(repetitions or self.repetitions):
-            started = time.perf_counter()
-            units = work()
-            rates.append(units / (time.perf_counter() - started))
-        return statistics.median(rates)
+    def rates(self, *measures: Callable[[], float]) -> list[float]:
+        """The median of each measure, all taken in turns: what else the machine does hits all."""
+        turns = [[measure() for measure in measures] for _ in range(1 + self.repetitions)]
+        return [statistics.median(taken) for taken in zip(*turns[1:], strict=True)]  # one: warm-up
 
-    def shared_rate(self, work: Callable[[Any], int], task: Any) -> float:
-        """The same of all processes together, each of which does the task several times."""
+    def shared(self, work: Callable[[Any], int], task: Any) -> Callable[[], float]:
+        """Units a second of all processes together, each of which does the task several times."""
         tasks = [task] * (TASKS * self.frozen.params.runtime.processes)
-        return self.rate(lambda: sum(self.processes.map(work, tasks)))
+        return timed(lambda: sum(self.processes.map(work, tasks)))
+
+
+def timed(work: Callable[[], int]) -> Callable[[], float]:
+    """Measures the units a second of work that says how many units it was."""
+
+    def measure() -> float:
+        started = time.perf_counter()
+        units = work()
+        return units / (time.perf_counter() - started)
+
+    return measure
 
 
 def sample(how: SamplingParams) -> int:
@@ -107,20 +113,27 @@ def sampling(bench: Bench) -> Iterator[Row]:
             notebook.generate(bench.lm.train(), prompt, 20, notebook.pick_sampled)
         return len(prompts)
 
-    notebooks = bench.rate(theirs)
-    for dtype, dropout in itertools.product(_dtypes(), (True, False)):
-        how = params.model_copy(update={"dropout": dropout, "dtype": dtype})
-        chunk = sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0)
-        asked = [len(space[prompt_id].text.split()) for prompt_id in chunk["prompt_id"]]
-        made = [len(completion.split()) for completion in chunk["completion"]]
-        needed = limits.mean_flops(
-            [limits.completion_flops(sizes, *both) for both in zip(asked, made, strict=True)]
+    rows = params.chunk_size * params.completions_per_prompt
+    for dtype in _dtypes():
+        hows = [
+            params.model_copy(update={"dropout": dropout, "dtype": dtype})
+            for dropout in (True, False)
+        ]
+        notebooks, gemm, *ours = bench.rates(
+            timed(theirs),
+            bench.shared(limits.multiply, limits.Product(dtype, rows, sizes.d, 4 * sizes.d)),
+            *(bench.shared(sample, how) for how in hows),
         )
-        rows = params.chunk_size * params.completions_per_prompt
-        limit = limits.gemm_rate(getattr(torch, dtype), rows, sizes.d, 4 * sizes.d) / needed
-        name = f"sampling, {dtype}, dropout {'on' if dropout else 'off'}"
-        ours = bench.shared_rate(sample, how)
-        yield Row(name, "completions/s", notebooks if dropout else None, ours, limit)
+        for how, rate in zip(hows, ours, strict=True):
+            chunk = sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0)
+            asked = [len(space[prompt_id].text.split()) for prompt_id in chunk["prompt_id"]]
+            made = [len(completion.split()) for completion in chunk["completion"]]
+            needed = limits.mean_flops(
+                [limits.completion_flops(sizes, *both) for both in zip(asked, made, strict=True)]
+            )
+            name = f"sampling, {dtype}, dropout {'on' if how.dropout else 'off'}"
+            beside = notebooks if how.dropout else None
+            yield Row(name, "completions/s", beside, rate, gemm / needed)
     frozen.backbone.float()
 
 
@@ -164,11 +177,14 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
         return len(windows)
 
     needed = limits.mean_flops([limits.hidden_state_flops(sizes, len(s)) for s in sequences])
-    limit = limits.gemm_rate(torch.float32, 64 * 26, sizes.d, 4 * sizes.d) / needed
-    last = bench.shared_rate(read_last, sequences)
-    yield Row("hidden states, last token", "sequences/s", bench.rate(theirs), last, limit)
     together = list(dict.fromkeys(texts))[:SCORE_BATCH]
-    every = bench.shared_rate(read_every, tuple(map(list, zip(*together, strict=True))))
+    notebooks, gemm, last, every = bench.rates(
+        timed(theirs),
+        bench.shared(limits.multiply, limits.Product("float32", 64 * 26, sizes.d, 4 * sizes.d)),
+        bench.shared(read_last, sequences),
+        bench.shared(read_every, tuple(map(list, zip(*together, strict=True)))),
+    )
+    yield Row("hidden states, last token", "sequences/s", notebooks, last, gemm / needed)
     yield Row("hidden states, every token", "completions/s", None, every, None)
 
 
@@ -204,8 +220,9 @@ def training(bench: Bench) -> Iterator[Row]:
     )
 
     def ours() -> int:
-        train_epoch(started, completions, torch.randperm(PAIRS), train)
-        return PAIRS // train.batch_size
+        for _ in range(EPOCHS):
+            train_epoch(started, completions, torch.randperm(PAIRS), train)
+        return EPOCHS * PAIRS // train.batch_size
 
     bare = readout.reward_prediction
     plain_optimizer, _ = optimizer_and_schedule(bare, train, steps=1)
@@ -215,20 +232,23 @@ def training(bench: Bench) -> Iterator[Row]:
     )
 
     def plain() -> int:
-        plain_optimizer.zero_grad()
-        F.mse_loss(bare(inputs), targets).backward()
-        plain_optimizer.step()
-        return 1
+        for _ in range(EPOCHS):
+            plain_optimizer.zero_grad()
+            F.mse_loss(bare(inputs), targets).backward()
+            plain_optimizer.step()
+        return EPOCHS
 
     rows = 2 * train.batch_size
-    limit = limits.gemm_rate(torch.float32, rows, sizes.d, sizes.d) / limits.head_step_flops(
-        sizes.d, rows
+    product = limits.Product("float32", rows, sizes.d, sizes.d)
+    notebooks, gemm, step, bare_step = bench.rates(
+        timed(theirs),
+        timed(lambda: limits.multiply(product)),
+        timed(ours),
+        timed(plain),
     )
-    notebooks = bench.rate(theirs)
-    many = 5 * bench.repetitions
-    yield Row("training step, 100 pairs", "steps/s", notebooks, bench.rate(ours, many), limit)
-    rate = bench.rate(lambda: sum(plain() for _ in range(5)), many)
-    yield Row("the same in plain PyTorch, MSE only", "steps/s", notebooks, rate, limit)
+    limit = gemm / limits.head_step_flops(sizes.d, rows)
+    yield Row("training step, 100 pairs", "steps/s", notebooks, step, limit)
+    yield Row("the same in plain PyTorch, MSE only", "steps/s", notebooks, bare_step, limit)
 
 
 def nothing_to_do(bench: Bench) -> Iterator[Row]:
@@ -241,7 +261,8 @@ def nothing_to_do(bench: Bench) -> Iterator[Row]:
         subprocess.run(["dvc", "repro", "--quiet"], check=True)
         return 1
 
-    yield Row("dvc repro with nothing to do", "runs/s", None, bench.rate(ours), None)
+    [rate] = bench.rates(timed(ours))
+    yield Row("dvc repro with nothing to do", "runs/s", None, rate, None)
 
 
 def main(
@@ -261,7 +282,8 @@ def main(
 
 def report(rows: list[Row], write: bool) -> None:
     """Print the table and, if asked, write it."""
-    gemm = limits.gemm_rate(torch.float32, 1024, 384, 1536) / 1e9
+    product = limits.Product("float32", 1024, 384, 1536)
+    gemm = timed(lambda: limits.multiply(product))() / 1e9
     machine = (
         f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), "
         f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}, "

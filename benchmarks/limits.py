@@ -3,25 +3,35 @@
 FLOPs count matrix products only, two for a multiply-add.
 """
 
-import statistics
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
 
 from goldrm.backbone import BackboneSizes
 
+TIMES = 100  # a product is done
 
-def gemm_rate(dtype: torch.dtype, rows: int, inner: int, outer: int) -> float:
-    """FLOP/s of a linear layer of `inner` → `outer` on `rows` rows: the median of 15."""
-    inputs, weight = torch.randn(rows, inner).to(dtype), torch.randn(outer, inner).to(dtype)
-    times: list[float] = []
-    for _ in range(15):
-        started = time.perf_counter()
+
+@dataclass(frozen=True)
+class Product:
+    """The matrix product of a linear layer `inner` → `outer` on `rows` rows."""
+
+    dtype: str
+    rows: int
+    inner: int
+    outer: int
+
+
+def multiply(product: Product) -> int:
+    """Do it often; FLOPs done."""
+    dtype = getattr(torch, product.dtype)
+    inputs = torch.ones(product.rows, product.inner, dtype=dtype)
+    weight = torch.ones(product.outer, product.inner, dtype=dtype)
+    for _ in range(TIMES):
         F.linear(inputs, weight)
-        times.append(time.perf_counter() - started)
-    return 2 * rows * inner * outer / statistics.median(times)
+    return TIMES * 2 * product.rows * product.inner * product.outer
 
 
 def completion_flops(sizes: BackboneSizes, prompt: int, completion: int) -> float:

@@ -39,7 +39,7 @@ from goldrm.scoring import RewardModel
 from goldrm.series import SPLITS, Split
 from goldrm.tables import read_parquet, write_csv
 from goldrm.training_run import train_members
-from goldrm.training_set import NO_EDITS
+from goldrm.training_set import NO_EDITS, training_set
 
 WORK = Path(".work/study")
 SIZES = (500, 1500, 5000, None)  # training pairs; None: all
@@ -74,7 +74,7 @@ def contenders(params: Params) -> list[Contender]:
     return [
         Contender("last_token", params.baseline.reward_model, notebook, steps=5005),
         *(
-            Contender(name, one, params.train.model_copy(update={"edits": each}), 1500, sizes)
+            Contender(name, one, params.train.model_copy(update={"edits": each}), 3000, sizes)
             for name, (each, sizes) in recipes.items()
         ),
     ]
@@ -119,14 +119,16 @@ class Training:
         }
         readout, recipe = self.contender.reward_model, self.contender.train
         pairs = self.pairs or len(read_parquet(WORK / "pairs-train.parquet"))
-        epochs = max(round(self.contender.steps * recipe.batch_size / pairs), 1)
+        recipe = recipe.model_copy(update={"num_pairs": self.pairs})
+        groups = len(training_set(sampled["train"], frozen.labeller, recipe, self.seed))
+        epochs = max(round(self.contender.steps * recipe.batch_size / groups), 1)
         work = WORK / f"{self.contender.name}-{pairs}-{self.seed}"
         trained = train_members(
             frozen.backbone,
             frozen.labeller,
             sampled,
             readout,
-            recipe.model_copy(update={"num_pairs": self.pairs, "epochs": epochs}),
+            recipe.model_copy(update={"epochs": epochs}),
             self.seed,
             work,
         )
