@@ -55,6 +55,11 @@ class Prompt:
             start=self.start, difference=self.difference, terms=self.terms
         )
 
+    @property
+    def repeats_a_number(self) -> bool:
+        """Whether two of its numbers are equal, so that one may be taken for the other."""
+        return len({self.start, self.difference, self.terms}) < 3
+
     def exact(self, max_value: int) -> tuple[int, ...]:
         """The series asked for; terms above `max_value` are cut off."""
         values = range(self.start, self.start + self.terms * self.difference, self.difference)

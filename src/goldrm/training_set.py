@@ -179,6 +179,8 @@ def training_set(
     if train.edits.adds_exact:
         others = [i for i in labeller.space.ids_in("train") if not labeller.is_held_out(i)]
         Random(stream_seed(seed, "further prompts", 0)).shuffle(others)
+        # Those that repeat a number are rare, and the most mistaken ones.
+        others.sort(key=lambda prompt_id: not labeller.space[prompt_id].repeats_a_number)
         first = prompts[-1][0] + 1 if prompts else 0
         prompts += list(enumerate(others[: train.edits.more_prompts], start=first))
     # Those that are taken for one another side by side: what is read of them is read once.
