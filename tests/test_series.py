@@ -92,6 +92,14 @@ def test_text_and_series_by_hand(prompt: Prompt, text: str, series: tuple[int, .
     assert prompt.exact(100) == series
 
 
+@pytest.mark.parametrize(
+    ("start", "difference", "terms", "repeats"),
+    [(3, 4, 5, False), (7, 7, 5, True), (7, 5, 5, True), (5, 7, 5, True), (5, 5, 5, True)],
+)
+def test_which_prompts_repeat_a_number(start: int, difference: int, terms: int, repeats: bool):
+    assert Prompt(1, start, difference, terms).repeats_a_number == repeats
+
+
 def test_id_inverts_indexing(space: PromptSpace, everything: list[Prompt]):
     assert [space.id_of(prompt) for prompt in everything] == list(range(27_000))
 

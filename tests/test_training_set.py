@@ -275,7 +275,10 @@ def test_no_kinds_add_the_exact_series_only(labeller: Labeller, train: TrainPara
 
 
 def test_further_prompts_are_the_train_splits(labeller: Labeller, train: TrainParams):
-    """Each a group of its own, behind the sampled ones; all there are where more are asked for."""
+    """Each a group of its own, behind the sampled ones; all there are where more are asked for.
+
+    Those that repeat a number first.
+    """
     completions, in_train = sampled(labeller), labeller.space.ids_in("train")
     for asked, expected in [(50, 50), (1000, len(in_train))]:
         edits = with_edits(train, of_exact=2, more_prompts=asked)
@@ -287,6 +290,8 @@ def test_further_prompts_are_the_train_splits(labeller: Labeller, train: TrainPa
         assert (of_group["size"].min(), of_group["size"].max()) == (2, 3)
         assert of_group["first"].nunique() == len(of_group) == expected
         assert set(of_group["first"]) <= set(in_train)
+        repeating = {i for i in in_train if labeller.space[i].repeats_a_number}
+        assert len(repeating & set(of_group["first"])) == min(len(repeating), expected)
         assert found["group"].drop_duplicates().tolist() == [
             group for group, _ in edits_set.prompts
         ]
