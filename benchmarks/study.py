@@ -42,7 +42,7 @@ from goldrm.training_run import train_members
 from goldrm.training_set import NO_EDITS, training_set
 
 WORK = Path(".work/study")
-SIZES = (500, 1500, 5000, None)  # training pairs; None: all
+SIZES = (500, 1500, None)  # pairs of distinct training completions; None: all
 NUM_PAIRS = 16_000  # sampled, over all splits
 UNLIKE_PROBES = ["wrong_step", "slip"]  # kinds of edit that aren't probed
 PROBED_PROMPTS = 10
@@ -118,10 +118,10 @@ class Training:
             for split in ("train", "validation")
         }
         readout, recipe = self.contender.reward_model, self.contender.train
-        pairs = self.pairs or len(read_parquet(WORK / "pairs-train.parquet"))
         recipe = recipe.model_copy(update={"num_pairs": self.pairs})
-        groups = len(training_set(sampled["train"], frozen.labeller, recipe, self.seed))
-        epochs = max(round(self.contender.steps * recipe.batch_size / groups), 1)
+        groups = training_set(sampled["train"], frozen.labeller, recipe, self.seed)
+        pairs = self.pairs or len(frozen.labeller.pairs(groups.sampled))
+        epochs = max(round(self.contender.steps * recipe.batch_size / len(groups)), 1)
         work = WORK / f"{self.contender.name}-{pairs}-{self.seed}"
         trained = train_members(
             frozen.backbone,
