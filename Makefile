@@ -26,7 +26,7 @@ bench: setup  ## measure speed against the notebook's way
 scale: setup  ## time and memory at 1,000, 4,000 and 16,000 pairs, and what 100,000 would take
 	python benchmarks/scale.py
 
-study: setup  ## learning curves: accuracy against the number of training pairs (about an hour on 2 cores)
+study: setup  ## learning curves: accuracy against the number of training pairs (about 40 minutes on 2 cores)
 	python benchmarks/study.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
