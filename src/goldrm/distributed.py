@@ -37,11 +37,13 @@ def launch(processes: int) -> None:
     one process is wanted, start them, wait for them and exit as they do.
 
     Raises:
+        GoldrmError: when the launcher, or another process, ends before all have joined.
         KeyboardInterrupt: when the processes were interrupted.
     """
     if dist.is_torchelastic_launched():
         # What is exchanged are results, in main memory.
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        with _together():
+            dist.init_process_group("gloo", timeout=PATIENCE)
         atexit.register(dist.destroy_process_group)  # else its threads may abort the process
     elif processes > 1:
         logging.disable()  # what went wrong has been said by the process that it happened to
