@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from goldrm import reward_model
 from goldrm.backbone import Backbone, BackboneSizes
-from goldrm.config import Params, RewardModelParams, TrainParams
+from goldrm.config import RewardModelParams
 from goldrm.errors import GoldrmError
 from goldrm.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model import (
@@ -23,13 +23,6 @@ from goldrm.reward_model import (
     new_readout,
 )
 from goldrm.states import States
-
-
-@pytest.fixture(scope="module")
-def train(params: Params) -> TrainParams:
-    """The notebook's weights of the two losses."""
-    weights = {"mse_weight": 1.0, "rank_weight": 0.1, "margin": False, "center_weight": 0.0}
-    return params.train.model_copy(update=weights)
 
 
 @pytest.fixture

@@ -7,20 +7,24 @@ from torch import Tensor
 Places = tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]
 
 
+def starts(lengths: Int[Tensor, " spans"]) -> Int[Tensor, " spans"]:
+    """The first row of each span, where spans of such lengths lie side by side."""
+    return torch.cumsum(lengths, 0) - lengths
+
+
 def chosen_spans(
     ends: Int[Tensor, " all"], chosen: Int[Tensor, " spans"]
 ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
     """The rows of the chosen ones of all spans, which end there; and whose span each row is."""
-    starts = torch.cat((ends.new_zeros(1), ends))[chosen]
-    owner, place = places(ends[chosen] - starts)
-    return starts[owner] + place, owner
+    first = torch.cat((ends.new_zeros(1), ends))[chosen]
+    owner, place = places(ends[chosen] - first)
+    return first[owner] + place, owner
 
 
 def places(lengths: Int[Tensor, " spans"]) -> Places:
     """The span of each row, and its place there, where spans of such lengths lie side by side."""
     owner = torch.repeat_interleave(lengths)
-    first = torch.cumsum(lengths, 0) - lengths
-    return owner, torch.arange(len(owner), device=lengths.device) - first[owner]
+    return owner, torch.arange(len(owner), device=lengths.device) - starts(lengths)[owner]
 
 
 def apart(
@@ -48,6 +52,4 @@ def distinct(
     above = int(values.max()) + 1
     found, inverse = torch.unique(owner * above + values, return_inverse=True)
     owners = found // above
-    counts = torch.bincount(owners)
-    first = torch.cumsum(counts, 0) - counts
-    return found % above, owners, inverse - first[owner]
+    return found % above, owners, inverse - starts(torch.bincount(owners))[owner]

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from goldrm.row_file import RowFile
-from goldrm.spans import apart, chosen_spans, distinct, places
+from goldrm.spans import apart, chosen_spans, distinct, places, starts
 
 LOOKED_UP = 4096  # groups whose rows and pairs are found together
 
@@ -138,9 +138,9 @@ class LabelledCompletions:
         gold_rewards = self.gold_rewards[completions]
         chosen, rejected = _pairs(gold_rewards, torch.bincount(group, minlength=len(groups)))
         sizes = torch.bincount(batch)
-        first = torch.cumsum(sizes, 0) - sizes
         of_pair = batch[chosen]
-        numbers = [(each - first[of_pair], of_pair) for each in (chosen, rejected)]
+        first = starts(sizes)[of_pair]
+        numbers = [(each - first, of_pair) for each in (chosen, rejected)]
         parts = (
             (rows, of_row),
             (place, of_place),
@@ -177,5 +177,5 @@ def _pairs(
     """The better and the worse one of each two completions of a group that differ, by number."""
     by_group = apart(gold_rewards[:, None], places(sizes), float("nan"))
     group, *place = (by_group - by_group.mT > 0).nonzero().unbind(1)
-    first = torch.cumsum(sizes, 0) - sizes
-    return [first[group] + each for each in place]
+    first = starts(sizes)[group]
+    return [first + each for each in place]
