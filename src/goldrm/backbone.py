@@ -63,8 +63,13 @@ class Cache(ABC):
         layer: int,
         keys: Float[Tensor, "batch heads time head_size"],
         values: Float[Tensor, "batch heads time head_size"],
-    ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
-        """Store a layer's new keys and values; all of them so far, the new ones last."""
+    ) -> tuple[Float[Tensor, "batch heads _positions head_size"], ...]:
+        """Store a layer's new keys and values.
+
+        Returns:
+            The keys of all positions that there is room for, those not seen yet anything; and the
+            values of those seen, the new ones last.
+        """
 
 
 class KeyValueCache(Cache):
@@ -100,13 +105,13 @@ class KeyValueCache(Cache):
         layer: int,
         keys: Float[Tensor, "batch heads time head_size"],
         values: Float[Tensor, "batch heads time head_size"],
-    ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
-        """Store a layer's new keys and values; all of them so far, the new ones last."""
+    ) -> tuple[Float[Tensor, "batch heads _positions head_size"], ...]:
+        """Store a layer's new keys and values; all keys that there is room for, all values seen."""
         end = self.length + keys.shape[2]
         states = self._states[layer]
         states[0, :, :, self.length : end] = keys
         states[1, :, :, self.length : end] = values
-        return states[0, :, :, :end], states[1, :, :, :end]
+        return states[0], states[1, :, :, :end]
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep the sequences `rows`, in that order; only those that change places are copied."""
@@ -149,12 +154,13 @@ class SelfAttention(nn.Module):
             queries, keys, values = self._heads(hidden, 0, 3 * d)
         if cache is not None:
             keys, values = cache.append(layer, keys, values)
+        seen = values.shape[2]
         if self.training:
-            weights = self.dropout(_attention_weights(queries, keys))
+            weights = self.dropout(_attention_weights(queries, keys, seen))
             attended = weights @ values
         else:
-            mask = _earlier(queries, keys)
-            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+            mask = _earlier(queries, seen)
+            attended = F.scaled_dot_product_attention(queries, keys[:, :, :seen], values, mask)
         return self.out_proj(attended.transpose(1, 2).reshape(asking.shape))
 
     def _heads(
@@ -170,25 +176,29 @@ class SelfAttention(nn.Module):
 
 def _attention_weights(
     queries: Float[Tensor, "batch heads time head_size"],
-    keys: Float[Tensor, "batch heads seen head_size"],
+    keys: Float[Tensor, "batch heads positions head_size"],
+    seen: int,
 ) -> Float[Tensor, "batch heads time seen"]:
-    """What `scaled_dot_product_attention` doesn't show: each position's weights on those before."""
-    scores = queries @ keys.mT * queries.shape[-1] ** -0.5
-    earlier = _earlier(queries, keys)
+    """What `scaled_dot_product_attention` doesn't show: each position's weights on those before.
+
+    The product is with the keys of positions not seen yet, too: being one piece of memory, they
+    need no copy, which in bfloat16 takes longer than the product.
+    """
+    scores = (queries @ keys.mT)[..., :seen] * queries.shape[-1] ** -0.5
+    earlier = _earlier(queries, seen)
     if earlier is not None:
         scores = scores.masked_fill(~earlier, float("-inf"))
     return torch.softmax(scores, dim=-1)
 
 
 def _earlier(
-    queries: Float[Tensor, "batch heads time head_size"],
-    keys: Float[Tensor, "batch heads seen head_size"],
+    queries: Float[Tensor, "batch heads time head_size"], seen: int
 ) -> Bool[Tensor, "time seen"] | None:
     """What the queries, of the last positions seen, may attend to; None: to everything."""
-    time, seen = queries.shape[2], keys.shape[2]
+    time = queries.shape[2]
     if time == 1:
         return None
-    return torch.ones(time, seen, dtype=torch.bool, device=keys.device).tril(seen - time)
+    return torch.ones(time, seen, dtype=torch.bool, device=queries.device).tril(seen - time)
 
 
 class MultipleHeadAttention(nn.Module):

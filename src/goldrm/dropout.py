@@ -26,8 +26,8 @@ def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor
     bits = words.random_(-(2**63), None).view(torch.int16)[: values.numel()].view(values.shape)
     lowest_kept = min(max(round(probability * LEVELS), 1), LEVELS - 1) - LEVELS // 2
     # 1 where kept, else 0, by operations that use the processor's vectors; a comparison doesn't.
-    kept = bits.clamp(lowest_kept - 1, lowest_kept) - (lowest_kept - 1)
-    return torch.mul(values, kept.to(values.dtype)).mul_(1 / (1 - probability))
+    kept = bits.clamp_(lowest_kept - 1, lowest_kept).sub_(lowest_kept - 1)
+    return torch.mul(values, kept).mul_(1 / (1 - probability))
 
 
 class Dropout(nn.Module):
