@@ -1,4 +1,4 @@
-"""Measures how time and memory grow with the number of pairs; fits a line and says what more takes.
+"""Measures how time and memory grow with the number of pairs.
 
 Runs the stages up to train_rm in copies of the last commit, at several numbers of pairs, without
 further prompts and with few epochs, since these don't depend on the number. Memory is that of all
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import psutil
 import typer
 import yaml
@@ -83,18 +82,10 @@ def main(
     completions: Annotated[
         int | None, typer.Option(help="Completions sampled of each prompt; as in params.yaml.")
     ] = None,
-    beyond: Annotated[int, typer.Option(help="Pairs to say the cost of by the fit.")] = 100_000,
 ) -> None:
-    """Measure, fit, print and write."""
-    sizes = pairs or [1_000, 4_000, 16_000]
-    table = [costs(size, completions) for size in sizes]
-    rows = [[f"{size:,}", *_cells(row)] for size, row in zip(sizes, table, strict=True)]
-    if len(sizes) > 1:
-        seconds = [[cost.seconds for cost in row] for row in table]
-        fits = [np.polyfit(sizes, stage, 1) for stage in zip(*seconds, strict=True)]
-        fitted = [cell for fit in fits for cell in (f"{np.polyval(fit, beyond):,.0f}", "")]
-        rows.append([f"{beyond:,} (fitted)", *fitted])
-    text = markdown(HEADS, rows)
+    """Measure, print and write."""
+    sizes = pairs or [1_000, 10_000, 100_000]
+    text = markdown(HEADS, ([f"{size:,}", *_cells(costs(size, completions))] for size in sizes))
     typer.echo(text)
     if not pairs and completions is None:
         RESULTS.write_text(f"# Time and memory against the number of pairs\n\n{ABOUT}\n\n{text}")
