@@ -110,6 +110,7 @@ def test_unknown_word_is_refused(reading):
         reading("token_damage", FIRST, "2 eleven")
 
 
+@pytest.mark.parametrize("at_hand", [0, features.AT_HAND])
 @pytest.mark.parametrize("chunk", [256, 2, 1])
 @pytest.mark.parametrize(
     ("readout", "lengths", "dtype"),
@@ -123,11 +124,13 @@ def test_completions_are_labelled_in_the_tables_order(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     reading,
+    at_hand: int,
     chunk: int,
     readout: str,
     lengths: list[int],
     dtype: torch.dtype,
 ):
+    monkeypatch.setattr(features, "AT_HAND", at_hand)
     monkeypatch.setattr(features, "CHUNK", chunk)
     params = token_damage.model_copy(update={"readout": readout})
     write_states(backbone, dictionary, params, completions, tmp_path)
@@ -235,15 +238,20 @@ def all_of(rows: Tensor | RowFile) -> Tensor:
     return torch.cat(list(rows.split(2)))
 
 
-def test_rows_stay_in_the_file(
+def test_many_rows_stay_in_the_file(
     backbone: Backbone,
     dictionary: Dictionary,
     token_damage: RewardModelParams,
     completions: Table,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    """What is written there afterwards is seen, so it isn't a copy in memory."""
+    """What is written there afterwards is seen, so it isn't a copy in memory; of few there is."""
     write_states(backbone, dictionary, token_damage, completions, tmp_path)
+    monkeypatch.setattr(features, "AT_HAND", 9 * WIDTH * 2)
+    copied = labelled_completions(tmp_path).rows
+    before = copied[torch.arange(9)].clone()
+    monkeypatch.setattr(features, "AT_HAND", 9 * WIDTH * 2 - 1)
     rows = labelled_completions(tmp_path).rows
     with (tmp_path / "rows.bin").open("r+b") as file:
         assert file.seek(0, os.SEEK_END) == 9 * WIDTH * 2
@@ -252,6 +260,7 @@ def test_rows_stay_in_the_file(
     first, second = rows[torch.arange(2)].tolist()
     assert first == [0.25] * WIDTH
     assert second != [0.25] * WIDTH
+    assert torch.equal(copied[torch.arange(9)], before)
 
 
 def test_killed_work_goes_on_from_its_chunks(

@@ -27,6 +27,7 @@ from goldrm.states import LabelledCompletions, States
 CHUNK = 256  # groups whose hidden states are computed, and kept for resuming, together
 ROWS = ("rows", "prompt_rows")  # the large ones of what a readout reads
 SMALL = ("place", "outlook", "lengths", "prompt_lengths", "prompt", "gold_rewards", "sizes")
+AT_HAND = 2**26  # bytes of hidden states that are kept in memory; more are read as they are used
 JOINED = "joined.safetensors"  # the small ones of all chunks; where it is, the large ones are too
 
 
@@ -220,11 +221,15 @@ def _join(files: Sequence[Path], work: Path) -> None:
 def labelled_completions(work: Path) -> LabelledCompletions:
     """What `write_states` left in a folder.
 
-    The states stay in files, so they may be larger than the memory.
+    Many states stay in files, so they may be larger than the memory.
     """
     joined, described = read_tensors(work / JOINED)
     dtype = torch.float16 if described["half"] else torch.float32
-    rows = {name: RowFile(work / f"{name}.bin", described["widths"][name], dtype) for name in ROWS}
+    files = {name: RowFile(work / f"{name}.bin", described["widths"][name], dtype) for name in ROWS}
+    rows = {
+        name: file[torch.arange(len(file))] if file.size <= AT_HAND else file
+        for name, file in files.items()
+    }
     return LabelledCompletions(
         rows=rows["rows"],
         place=joined["place"],

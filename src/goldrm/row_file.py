@@ -25,8 +25,13 @@ class RowFile:
         self._path, self._width, self._dtype = path, width, dtype
         self._row_bytes = width * dtype.itemsize
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._path.stat().st_size
+
     def __len__(self) -> int:
-        return self._path.stat().st_size // self._row_bytes if self._row_bytes else 0
+        return self.size // self._row_bytes if self._row_bytes else 0
 
     def __getitem__(self, rows: Int[Tensor, " asked"]) -> Float[Tensor, "asked width"]:
         """Some rows, in the order asked for; those side by side are read together.
