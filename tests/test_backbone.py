@@ -80,7 +80,10 @@ def test_cached_hidden_states_are_the_full_ones_at_every_step(backbone: Backbone
 
 
 def cache_for(model: Backbone, batch: int, positions: int = 40) -> KeyValueCache:
-    return KeyValueCache.allocate(model.sizes, batch, positions, like=model.token_prediction.weight)
+    """In memory that holds, as fresh memory may, what isn't a number."""
+    sizes = model.sizes
+    shape = (sizes.num_layers, 2, batch, sizes.num_heads, positions, sizes.d // sizes.num_heads)
+    return KeyValueCache(torch.full(shape, float("nan")))
 
 
 @pytest.mark.parametrize("layers", [[0], [1], [2], [0, 2], [0, 1, 2]], ids=str)
@@ -184,7 +187,7 @@ def test_cached_decoding_in_training_mode_without_dropout_is_the_full_one(
     model = Backbone(replace(small_sizes, dropout=0.0)).train()
     model.load_state_dict(backbone.state_dict())
     token_ids = some_ids(3, 12)
-    cache = cache_for(model, 3, positions=12)
+    cache = cache_for(model, 3, positions=14)
     steps = [model.hidden_states(token_ids[:, :9], cache)]
     steps += [model.hidden_states(token_ids[:, i : i + 1], cache) for i in range(9, 12)]
     full = backbone.hidden_states(token_ids)
