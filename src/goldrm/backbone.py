@@ -184,11 +184,11 @@ def _attention_weights(
     The product is with the keys of positions not seen yet, too: being one piece of memory, they
     need no copy, which in bfloat16 takes longer than the product.
     """
-    scores = (queries @ keys.mT)[..., :seen] * queries.shape[-1] ** -0.5
+    scores = (queries @ keys.mT)[..., :seen].float() * queries.shape[-1] ** -0.5
     earlier = _earlier(queries, seen)
     if earlier is not None:
         scores = scores.masked_fill(~earlier, float("-inf"))
-    return torch.softmax(scores, dim=-1)
+    return torch.softmax(scores, dim=-1).to(queries.dtype)
 
 
 def _earlier(

@@ -25,8 +25,7 @@ def dropout(values: Float[Tensor, "*shape"], probability: float) -> Float[Tensor
     words = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device)
     bits = words.random_(-(2**63), None).view(torch.int16)[: values.numel()].view(values.shape)
     lowest_kept = min(max(round(probability * LEVELS), 1), LEVELS - 1) - LEVELS // 2
-    # 1 where kept, else 0, by operations that use the processor's vectors; a comparison doesn't.
-    kept = bits.clamp_(lowest_kept - 1, lowest_kept).sub_(lowest_kept - 1)
+    kept = bits.ge_(lowest_kept)  # 1 or 0 in 16 bits: booleans wouldn't be computed by vectors
     return torch.mul(values, kept).mul_(1 / (1 - probability))
 
 
