@@ -41,6 +41,8 @@ class CachedDecoder:
     def __init__(self, backbone: Backbone, prompts: list[list[int]], max_new_tokens: int) -> None:
         """Read the prompts, of which those of one length should be side by side.
 
+        Without dropout, equal prompts are read once.
+
         Raises:
             GoldrmError: when prompt and completion don't fit the context.
         """
@@ -56,10 +58,16 @@ class CachedDecoder:
                 f"{'Lower it, or set' if room else 'Set'} sampling.decoder to sliding_window."
             )
         self._backbone = backbone
+        number = {prompt: n for n, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        read = prompts if backbone.training else list(map(list, number))
         self._cache = KeyValueCache.allocate(
-            sizes, len(prompts), sizes.context_length, like=backbone.token_prediction.weight
+            sizes, len(read), sizes.context_length, like=backbone.token_prediction.weight
         )
-        self._last = torch.cat(list(backbone.read(prompts, self._cache, width)))[:, -1]
+        self._last = torch.cat(list(backbone.read(read, self._cache, width)))[:, -1]
+        if len(read) < len(prompts):
+            numbers = [number[tuple(prompt)] for prompt in prompts]
+            rows = torch.tensor(numbers, device=self._last.device)
+            self._cache, self._last = self._cache.of(rows), self._last[rows]
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
