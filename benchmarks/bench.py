@@ -2,7 +2,8 @@
 
 Same weights, same machine, in turns, each with all of params.yaml's threads: sampling and hidden
 states, and their limit, in `runtime.processes` processes of `runtime.threads`, as the stages run;
-all else in one process of as many threads. The notebook's way is tests/notebook_reference.py, in
+all else in one process of as many threads. All but the notebook's are processes with the stages'
+environment. The notebook's way is tests/notebook_reference.py, in
 training mode as the notebook runs it. Prints a table and writes it to benchmarks/results.md;
 `--quick` only prints.
 """
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,21 +31,22 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import notebook_reference as notebook
 
-from goldrm.config import SamplingParams
+from goldrm.config import SamplingParams, TrainParams
 from goldrm.features import read_completions
 from goldrm.generation import sample_chunk
 from goldrm.hidden_states import last_hidden_states
+from goldrm.random_streams import random_stream
 from goldrm.reward_model import LastTokenReadout
 from goldrm.scoring import SCORE_BATCH
-from goldrm.states import LabelledCompletions
-from goldrm.training import Training, optimizer_and_schedule, train_epoch
+from goldrm.states import Batch, LabelledCompletions
+from goldrm.training import Training, shuffled, train_epoch
 
 RESULTS = Path("benchmarks/results.md")
 NOTES = Path("benchmarks/notes.md")
 PAIRS = 500  # the notebook's
 CHUNKS = 6  # whose distinct completions are at least as many as are scored together
 TASKS = 2  # chunks that each process makes in a turn
-EPOCHS = 10  # of the readout's training in a turn
+EPOCHS = 100  # of the readout's training in a turn: shorter ones measure how it gets going
 HEADS = ["work", "unit", "notebook", "goldrm", "ratio", "limit", "of the limit"]
 
 
@@ -71,6 +75,7 @@ class Bench:
     frozen: Frozen
     lm: notebook.NotebookLM
     processes: ProcessPoolExecutor
+    process: ProcessPoolExecutor
     repetitions: int
 
     def rates(self, *measures: Callable[[], float]) -> list[float]:
@@ -82,6 +87,10 @@ class Bench:
         """Units a second of all processes together, each of which does the task several times."""
         tasks = [task] * (TASKS * self.frozen.params.runtime.processes)
         return timed(lambda: sum(self.processes.map(work, tasks)))
+
+    def alone(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
+        """Units a second of one process with all threads."""
+        return timed(lambda: self.process.submit(work, *task).result())
 
 
 def timed(work: Callable[[], int]) -> Callable[[], float]:
@@ -128,8 +137,12 @@ def sampling(bench: Bench) -> Iterator[Row]:
             chunk = sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0)
             asked = [len(space[prompt_id].text.split()) for prompt_id in chunk["prompt_id"]]
             made = [len(completion.split()) for completion in chunk["completion"]]
+            sharing = 1 if how.dropout else how.completions_per_prompt
             needed = limits.mean_flops(
-                [limits.completion_flops(sizes, *both) for both in zip(asked, made, strict=True)]
+                [
+                    limits.completion_flops(sizes, *both, sharing)
+                    for both in zip(asked, made, strict=True)
+                ]
             )
             name = f"sampling, {dtype}, dropout {'on' if how.dropout else 'off'}"
             beside = notebooks if how.dropout else None
@@ -188,13 +201,69 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     yield Row("hidden states, every token", "completions/s", None, every, None)
 
 
+@dataclass(frozen=True)
+class Head:
+    """The notebook's head and recipe, on as many completions, in training."""
+
+    readout: LastTokenReadout
+    training: Training
+    recipe: TrainParams
+    batches: Iterator[Batch]
+
+    @classmethod
+    @cache
+    def started(cls) -> "Head":
+        """Of this process."""
+        frozen = Frozen.load()
+        d, recipe = frozen.backbone.sizes.d, frozen.params.baseline.train
+        ends = torch.arange(1, 2 * PAIRS + 1)
+        completions = LabelledCompletions(
+            rows=torch.randn(2 * PAIRS, d),
+            place=ends - 1,
+            outlook=torch.empty(2 * PAIRS, 0),
+            ends=ends,
+            prompt_rows=torch.empty(0, 0),
+            prompt_ends=ends[:0],
+            prompt=torch.zeros_like(ends),
+            gold_rewards=torch.rand(2 * PAIRS),
+            groups=ends[1::2],
+        )
+        batches = shuffled(completions, recipe, seed=0, first_epoch=0)
+        readout = LastTokenReadout(d)
+        return cls(readout, Training(readout, recipe, steps=1), recipe, batches)
+
+
+def train() -> int:
+    """Ours; steps."""
+    head = Head.started()
+    steps = PAIRS // head.recipe.batch_size
+    for epoch in range(EPOCHS):
+        with random_stream(0, "benchmark", epoch):
+            train_epoch(head.training, islice(head.batches, steps), head.recipe)
+    return EPOCHS * steps
+
+
+def train_plainly() -> int:
+    """The head alone in plain PyTorch; steps."""
+    head = Head.started()
+    bare, optimizer = head.readout.reward_prediction, head.training.optimizer
+    inputs = torch.randn(2 * head.recipe.batch_size, Frozen.load().backbone.sizes.d)
+    targets = torch.rand(len(inputs), 1)
+    steps = EPOCHS * PAIRS // head.recipe.batch_size
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.mse_loss(bare(inputs), targets).backward()
+        optimizer.step()
+    return steps
+
+
 def training(bench: Bench) -> Iterator[Row]:
     """A step of 100 pairs, the notebook's recipe."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
-    train = frozen.params.baseline.train
+    batch_size = frozen.params.baseline.train.batch_size
     encode = frozen.labeller.dictionary.encode
     sequence = torch.tensor(encode(frozen.labeller.space[0].text + " 0 1 2 3 4 5 6 7"))
-    entries = [[sequence, torch.tensor(7.0)]] * train.batch_size
+    entries = [[sequence, torch.tensor(7.0)]] * batch_size
     rm = notebook.NotebookRM(bench.lm)
     notebook.freeze_backbone(rm)
     optimizer, schedule = notebook.optimizer_and_scheduler(rm)
@@ -204,47 +273,14 @@ def training(bench: Bench) -> Iterator[Row]:
         notebook.training_step(rm, optimizer, schedule, entries, entries)
         return 1
 
-    readout = LastTokenReadout(sizes.d)
-    started = Training(readout, train, steps=1)
-    ends = torch.arange(1, 2 * PAIRS + 1)
-    completions = LabelledCompletions(
-        rows=torch.randn(2 * PAIRS, sizes.d),
-        place=ends - 1,
-        outlook=torch.empty(2 * PAIRS, 0),
-        ends=ends,
-        prompt_rows=torch.empty(0, 0),
-        prompt_ends=ends[:0],
-        prompt=torch.zeros_like(ends),
-        gold_rewards=torch.rand(2 * PAIRS),
-        groups=ends[1::2],
-    )
-
-    def ours() -> int:
-        for _ in range(EPOCHS):
-            train_epoch(started, completions, torch.randperm(PAIRS), train)
-        return EPOCHS * PAIRS // train.batch_size
-
-    bare = readout.reward_prediction
-    plain_optimizer, _ = optimizer_and_schedule(bare, train, steps=1)
-    inputs, targets = (
-        torch.randn(2 * train.batch_size, sizes.d),
-        torch.rand(2 * train.batch_size, 1),
-    )
-
-    def plain() -> int:
-        for _ in range(EPOCHS):
-            plain_optimizer.zero_grad()
-            F.mse_loss(bare(inputs), targets).backward()
-            plain_optimizer.step()
-        return EPOCHS
-
-    rows = 2 * train.batch_size
-    product = limits.Product("float32", rows, sizes.d, sizes.d)
+    rows = 2 * batch_size
+    steps = EPOCHS * PAIRS // batch_size
+    product = limits.Product("float32", rows, sizes.d, sizes.d, times=2 * steps)
     notebooks, gemm, step, bare_step = bench.rates(
         timed(theirs),
-        timed(lambda: limits.multiply(product)),
-        timed(ours),
-        timed(plain),
+        bench.alone(limits.multiply, product),
+        bench.alone(train),
+        bench.alone(train_plainly),
     )
     limit = gemm / limits.head_step_flops(sizes.d, rows)
     yield Row("training step, 100 pairs", "steps/s", notebooks, step, limit)
@@ -274,8 +310,11 @@ def main(
     torch.set_num_threads(runtime.processes * runtime.threads)
     lm = notebook.NotebookLM(**asdict(frozen.backbone.sizes))
     lm.load_state_dict(frozen.backbone.state_dict())
-    with side_by_side() as processes:
-        bench = Bench(frozen, lm, processes, repetitions=1 if quick else 5)
+    with (
+        side_by_side(runtime.processes, runtime.threads) as processes,
+        side_by_side(1, runtime.processes * runtime.threads) as process,
+    ):
+        bench = Bench(frozen, lm, processes, process, repetitions=1 if quick else 5)
         works = (sampling, hidden_states, training, nothing_to_do)
         report([row for work in works for row in work(bench)], write=not quick)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from goldrm import backbone_files, dictionary
 from goldrm.backbone import Backbone
 from goldrm.checkpoint import read_tensors
@@ -40,11 +42,16 @@ class Frozen:
         return cls(params, backbone, Labeller(tokens, params.task, params.gold_reward))
 
 
-def side_by_side() -> ProcessPoolExecutor:
-    """As many processes as share a stage's work, with the same environment."""
+def side_by_side(processes: int, threads: int) -> ProcessPoolExecutor:
+    """Processes as those that share a stage's work, with the same environment."""
     os.environ.update(ALLOCATOR)
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(load_params().runtime.processes, mp_context=spawn)
+    return ProcessPoolExecutor(processes, spawn, initializer=_set_up, initargs=(threads,))
+
+
+def _set_up(threads: int) -> None:
+    Frozen.load()
+    torch.set_num_threads(threads)
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

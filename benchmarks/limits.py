@@ -11,36 +11,37 @@ from torch.nn import functional as F
 
 from goldrm.backbone import BackboneSizes
 
-TIMES = 100  # a product is done
-
 
 @dataclass(frozen=True)
 class Product:
-    """The matrix product of a linear layer `inner` → `outer` on `rows` rows."""
+    """The matrix product of a linear layer `inner` → `outer` on `rows` rows, so many times."""
 
     dtype: str
     rows: int
     inner: int
     outer: int
+    times: int = 100
 
 
 def multiply(product: Product) -> int:
-    """Do it often; FLOPs done."""
+    """Do it; FLOPs done."""
     dtype = getattr(torch, product.dtype)
     inputs = torch.ones(product.rows, product.inner, dtype=dtype)
     weight = torch.ones(product.outer, product.inner, dtype=dtype)
-    for _ in range(TIMES):
+    for _ in range(product.times):
         F.linear(inputs, weight)
-    return TIMES * 2 * product.rows * product.inner * product.outer
+    return product.times * 2 * product.rows * product.inner * product.outer
 
 
-def completion_flops(sizes: BackboneSizes, prompt: int, completion: int) -> float:
+def completion_flops(sizes: BackboneSizes, prompt: int, completion: int, sharing: int = 1) -> float:
     """What sampling needs: the prompt's tokens once, then a token at a time; no padding.
 
+    So many completions share what is read of the prompt, which they can where dropout is off.
     Of the prompt's last block only keys and values are needed, but for the last token. The last
     sampled token is the end; it is predicted and never read.
     """
-    return _read(sizes, prompt) + completion * _token(sizes) + (completion + 1) * _logits(sizes)
+    token, logits = _token(sizes), _logits(sizes)
+    return _read(sizes, prompt) / sharing + completion * token + (completion + 1) * logits
 
 
 def hidden_state_flops(sizes: BackboneSizes, sequence: int) -> float:

@@ -168,9 +168,10 @@ def main(seeds: Annotated[int, typer.Option(help="Trainings at each size.")] = 2
         for pairs in contender.sizes
         for seed in range(seeds)
     ]
-    with side_by_side() as processes:
+    runtime = load_params().runtime
+    with side_by_side(runtime.processes, runtime.threads) as processes:
         sample(processes)
-    with side_by_side() as processes:
+    with side_by_side(runtime.processes, runtime.threads) as processes:
         results = processes.map(Training.result, trainings)
         rows = list(tqdm(results, total=len(trainings), desc="study", unit="training"))
     table = pd.DataFrame(rows)

@@ -119,6 +119,18 @@ def test_no_more_is_computed_than_asked_for(backbone: Backbone):
 
 
 @torch.no_grad()
+def test_sequences_of_a_cache_may_be_copied_and_go_on_by_themselves(backbone: Backbone):
+    read, more = some_ids(2, 7), some_ids(4, 3, seed=1)
+    cache = cache_for(backbone, 2)
+    backbone.hidden_states(read, cache)
+    rows = torch.tensor([1, 0, 1, 1])
+    found = backbone.hidden_states(more, cache.of(rows))
+    whole = backbone.hidden_states(torch.cat((read[rows], more), dim=1))
+    torch.testing.assert_close(found, whole[:, 7:], atol=1e-5, rtol=0)
+    assert cache.length == 7
+
+
+@torch.no_grad()
 def test_rows_of_a_cache_begin_with_a_prefix_and_are_written_in_it(backbone: Backbone):
     """Rows 0 and 1 begin with seven tokens of the prefix, rows 2 to 4 with three; ten in all."""
     prefix_ids, more = some_ids(1, 8), some_ids(5, 11, seed=1)

@@ -250,14 +250,14 @@ def test_many_rows_stay_in_the_file(
     write_states(backbone, dictionary, token_damage, completions, tmp_path)
     monkeypatch.setattr(features, "AT_HAND", 9 * WIDTH * 2)
     copied = labelled_completions(tmp_path).rows
-    before = copied[torch.arange(9)]
+    before = copied.index_select(0, torch.arange(9))
     monkeypatch.setattr(features, "AT_HAND", 9 * WIDTH * 2 - 1)
     rows = labelled_completions(tmp_path).rows
     with (tmp_path / "rows.bin").open("r+b") as file:
         assert file.seek(0, os.SEEK_END) == 9 * WIDTH * 2
         file.seek(0)
         file.write(np.full(WIDTH, 0.25, dtype=np.float16).tobytes())
-    first, second = rows[torch.arange(2)].tolist()
+    first, second = rows.index_select(0, torch.arange(2)).tolist()
     assert first == [0.25] * WIDTH
     assert second != [0.25] * WIDTH
     assert torch.equal(copied[torch.arange(9)], before)

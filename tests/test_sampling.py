@@ -1,13 +1,14 @@
 """Many prompts at once, with a cache or without: the completions are the notebook's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from notebook_reference import NotebookLM, generate, pick_greedy
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.config import DecoderName
@@ -153,6 +154,33 @@ def test_decoder_has_logits_of_the_kept_rows(
     assert decoder.logits().argmax(dim=1).tolist() == [5, 3]
     decoder.extend(torch.tensor([6, 7]))
     assert decoder.logits().argmax(dim=1).tolist() == [7, 8]
+
+
+@pytest.mark.parametrize(("training", "reads"), [(False, 3), (True, 7)])
+def test_equal_prompts_are_read_once_without_dropout(
+    small_sizes: BackboneSizes,
+    reference_lm: NotebookLM,
+    monkeypatch: pytest.MonkeyPatch,
+    training: bool,
+    reads: int,
+):
+    """Wherever they stand; each completion is that of its own prompt."""
+    read: list[int] = []
+    method = Backbone.read
+
+    def noted(self: Backbone, sequences: list[list[int]], *args: Any) -> Iterator[Tensor]:
+        read.append(len(sequences))
+        return method(self, sequences, *args)
+
+    monkeypatch.setattr(Backbone, "read", noted)
+    model = Backbone(replace(small_sizes, dropout=0.0)).train(training)
+    model.load_state_dict(reference_lm.state_dict())
+    first, second, third = some_prompts(5, 5, 14)
+    prompts = [first, second, first, third, third, second, first]
+    completions = complete(model, prompts, "kv_cache", 0.0, 20)
+    assert completions == [recomputed(reference_lm, prompt, 20) for prompt in prompts]
+    assert len(set(map(tuple, completions))) == 3
+    assert read == [reads]
 
 
 def test_pick_at_temperature_0_takes_the_likeliest():

@@ -19,7 +19,7 @@ from notebook_reference import (
 )
 from torch import Tensor, nn
 
-from goldrm import training
+from goldrm import states, training
 from goldrm.backbone import Backbone, BackboneSizes
 from goldrm.checkpoint import ResumePoint
 from goldrm.config import Params, RewardModelParams, TrainParams
@@ -27,7 +27,7 @@ from goldrm.errors import GoldrmError
 from goldrm.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model import LastTokenReadout, TokenDamageReadout, new_readout
 from goldrm.states import LabelledCompletions, States
-from goldrm.training import Trained, summary, train_readout
+from goldrm.training import Trained, shuffled, summary, train_readout
 
 D = 24
 
@@ -165,6 +165,23 @@ def test_an_epoch_draws_whole_batches_without_replacement(
     assert all(len(epoch) == len(set(epoch)) == 8 for epoch in epochs)
     assert len(set(map(tuple, epochs))) == 8
     assert {group for epoch in epochs for group in epoch} == set(range(11))
+
+
+@pytest.mark.parametrize("looked_up", [1, 16, 24, 4096])
+def test_order_of_an_epoch_depends_neither_on_what_went_before_nor_on_what_is_found_at_once(
+    train: TrainParams, monkeypatch: pytest.MonkeyPatch, looked_up: int
+):
+    groups = some_groups(11, size=3)
+
+    def drawn(first_epoch: int) -> list[list[int]]:
+        batches = shuffled(groups, train, 0, first_epoch)
+        return [indices(batch.states.rows[batch.states.place], groups) for batch in batches]
+
+    whole = drawn(0)
+    assert len(whole) == train.epochs * 2
+    monkeypatch.setattr(training, "LOOKED_UP", looked_up)
+    monkeypatch.setattr(states, "LOOKED_UP", looked_up)
+    assert [drawn(first) for first in (0, 3, train.epochs)] == [whole, whole[6:], []]
 
 
 @pytest.mark.parametrize(("warmup_steps", "moved"), [(500, 0), (1, 0), (0, 0.01)])

@@ -227,7 +227,7 @@ def labelled_completions(work: Path) -> LabelledCompletions:
     dtype = torch.float16 if described["half"] else torch.float32
     files = {name: RowFile(work / f"{name}.bin", described["widths"][name], dtype) for name in ROWS}
     rows = {
-        name: file[torch.arange(len(file))] if file.size <= AT_HAND else file
+        name: file.index_select(0, torch.arange(len(file))) if file.size <= AT_HAND else file
         for name, file in files.items()
     }
     return LabelledCompletions(

@@ -22,8 +22,12 @@ def stream_seed(seed: int, purpose: str, index: int) -> int:
 def random_stream(seed: int, purpose: str, index: int = 0) -> Generator[None]:
     """Seed PyTorch's global generators for a block of code and restore them afterwards.
 
-    The global generators, not one of our own, because dropout takes no other.
+    The global generators, not one of our own, because dropout takes no other. Not by
+    `torch.manual_seed`, which formats a stack trace for each kind of device that isn't there.
     """
+    number = stream_seed(seed, purpose, index)
     with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(seed, purpose, index))
+        torch.default_generator.manual_seed(number)
+        if torch.accelerator.is_available():
+            torch.get_device_module().manual_seed(number)
         yield

@@ -65,7 +65,7 @@ class LastTokenReadout(Readout):
         gradient goes back to the rows, which would be a third of a step's matrix products.
         """
         gain, shift, weight, bias, *reward = self.reward_prediction.parameters()
-        rows = F.layer_norm(states.rows[states.place], gain.shape)
+        rows = F.layer_norm(states.rows.index_select(0, states.place), gain.shape)
         hidden = F.relu(F.linear(rows, weight * gain, bias + weight @ shift))
         return F.linear(hidden, *reward).squeeze(-1)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -33,8 +34,10 @@ class RowFile:
     def __len__(self) -> int:
         return self.size // self._row_bytes if self._row_bytes else 0
 
-    def __getitem__(self, rows: Int[Tensor, " asked"]) -> Float[Tensor, "asked width"]:
-        """Some rows, in the order asked for; those side by side are read together.
+    def index_select(
+        self, dim: Literal[0], rows: Int[Tensor, " asked"]
+    ) -> Float[Tensor, "asked width"]:
+        """Some rows, in the order asked for, as of a tensor; those side by side are read together.
 
         Raises:
             GoldrmError: when the file has become shorter.
@@ -52,7 +55,7 @@ class RowFile:
     def split(self, size: int) -> Iterator[Float[Tensor, "part width"]]:
         """All rows, so many at a time."""
         for part in torch.arange(len(self)).split(size) if len(self) else ():
-            yield self[part]
+            yield self.index_select(0, part)
 
 
 def _runs(rows: Int[Tensor, " asked"]) -> Iterator[tuple[int, int, int]]:

@@ -160,11 +160,11 @@ class LabelledCompletions:
             *split, strict=True
         ):
             states = States(
-                self.rows[rows],
+                self.rows.index_select(0, rows),
                 place,
                 self.outlook[in_place],
                 lengths,
-                self.prompt_rows[prompt_rows],
+                self.prompt_rows.index_select(0, prompt_rows),
                 prompt_lengths,
                 prompt,
             )

@@ -1,8 +1,9 @@
 """The training loop of a readout on cached features; it must not know where they come from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,9 +16,9 @@ from goldrm.checkpoint import ResumePoint
 from goldrm.config import TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.loss import Compared
-from goldrm.random_streams import random_stream
+from goldrm.random_streams import random_stream, stream_seed
 from goldrm.reward_model import Readout
-from goldrm.states import Batch, LabelledCompletions
+from goldrm.states import LOOKED_UP, Batch, LabelledCompletions
 
 VALIDATION_BATCH = 256  # groups whose hidden states are in memory at once
 
@@ -131,12 +132,13 @@ def train_readout(
             f"there are {len(train_completions)} training prompts, fewer than the batch_size of "
             f"{train.batch_size}. Lower it, or raise pairs.num_pairs."
         )
-    steps = train.epochs * (len(train_completions) // train.batch_size)
-    training = Training(readout, train, steps)
+    steps_an_epoch = len(train_completions) // train.batch_size
+    training = Training(readout, train, train.epochs * steps_an_epoch)
     state = resume_point.load()
     if state is not None:
         training.load_state_dict(state)
     first_epoch = len(training.curve)
+    batches = shuffled(train_completions, train, seed, first_epoch)
     progress = tqdm(
         range(first_epoch, train.epochs),
         initial=first_epoch,
@@ -148,9 +150,8 @@ def train_readout(
     for epoch in progress:
         if _is_over(training, train):
             break
-        with random_stream(seed, "train_rm epoch", epoch):
-            order = torch.randperm(len(train_completions))
-            trained = train_epoch(training, train_completions, order, train)
+        with random_stream(seed, "train_rm dropout", epoch):
+            trained = train_epoch(training, islice(batches, steps_an_epoch), train)
         row: dict[str, float] = {"epoch": epoch, **trained}
         row |= _validate(readout, validation_completions, train)
         _refuse_divergence(row, train)
@@ -171,18 +172,37 @@ def _is_over(training: Training, train: TrainParams) -> bool:
     return out_of_patience or training.curve[-1]["train_loss"] < train.stop_loss
 
 
+def shuffled(
+    completions: LabelledCompletions, train: TrainParams, seed: int, first_epoch: int
+) -> Iterator[Batch]:
+    """The batches of epoch after epoch, each in the order that its own random stream decides.
+
+    Args:
+        completions: what to train on.
+        train: the recipe; what is left over at the end of an epoch isn't used in it.
+        seed: of the orders.
+        first_epoch: the epoch to begin with.
+    """
+    used = len(completions) // train.batch_size * train.batch_size
+
+    def order(epoch: int) -> Int[Tensor, " groups"]:
+        generator = torch.Generator().manual_seed(stream_seed(seed, "train_rm order", epoch))
+        return torch.randperm(len(completions), generator=generator)[:used]
+
+    together = max(LOOKED_UP // used, 1)  # epochs whose batches are found at once
+    for first in range(first_epoch, train.epochs, together):
+        epochs = range(first, min(first + together, train.epochs))
+        yield from completions.batches(torch.cat([*map(order, epochs)]), train.batch_size)
+
+
 def train_epoch(
-    training: Training,
-    completions: LabelledCompletions,
-    order: Int[Tensor, " groups"],
-    train: TrainParams,
+    training: Training, batches: Iterable[Batch], train: TrainParams
 ) -> dict[str, float]:
-    """One pass over the completions, in batches of `train.batch_size` groups.
+    """One pass over batches, at least one.
 
     Args:
         training: what is trained, in place.
-        completions: what on.
-        order: the groups in the order of their use; what is left over at the end isn't used.
+        batches: what on.
         train: the recipe.
 
     Returns:
@@ -192,8 +212,7 @@ def train_epoch(
     training.readout.train()
     parts: list[Compared] = []
     rate = 0.0
-    whole = order[: len(order) // train.batch_size * train.batch_size]
-    for batch in completions.batches(whole, train.batch_size):
+    for batch in batches:
         compared = _compared(training.readout, batch)
         training.optimizer.zero_grad()
         compared.loss(train).backward()
