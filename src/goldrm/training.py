@@ -16,7 +16,7 @@ from goldrm.checkpoint import ResumePoint
 from goldrm.config import TrainParams
 from goldrm.errors import GoldrmError
 from goldrm.loss import Compared
-from goldrm.random_streams import random_stream, stream_seed
+from goldrm.random_streams import random_stream
 from goldrm.reward_model import Readout
 from goldrm.states import LOOKED_UP, Batch, LabelledCompletions
 
@@ -150,7 +150,8 @@ def train_readout(
     for epoch in progress:
         if _is_over(training, train):
             break
-        with random_stream(seed, "train_rm dropout", epoch):
+        with random_stream(seed, "train_rm epoch", epoch):
+            torch.randperm(len(train_completions))  # the order, which `shuffled` drew ahead
             trained = train_epoch(training, islice(batches, steps_an_epoch), train)
         row: dict[str, float] = {"epoch": epoch, **trained}
         row |= _validate(readout, validation_completions, train)
@@ -186,8 +187,8 @@ def shuffled(
     used = len(completions) // train.batch_size * train.batch_size
 
     def order(epoch: int) -> Int[Tensor, " groups"]:
-        generator = torch.Generator().manual_seed(stream_seed(seed, "train_rm order", epoch))
-        return torch.randperm(len(completions), generator=generator)[:used]
+        with random_stream(seed, "train_rm epoch", epoch):
+            return torch.randperm(len(completions))[:used]
 
     together = max(LOOKED_UP // used, 1)  # epochs whose batches are found at once
     for first in range(first_epoch, train.epochs, together):
