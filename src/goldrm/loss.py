@@ -62,10 +62,10 @@ class Compared:
         if train.margin:
             difference = difference - (self.aims[self.chosen] - self.aims[self.rejected])
         pairs = max(len(difference), 1)
-        loss = train.mse_weight * F.mse_loss(self.rewards, self.aims)
-        loss = loss - train.rank_weight / pairs * F.logsigmoid(difference).sum()
+        error = ((self.rewards - self.aims) ** 2).sum() / len(self.rewards)
+        loss = train.mse_weight * error - train.rank_weight * F.logsigmoid(difference).sum() / pairs
         if train.center_weight:
-            loss = loss + train.center_weight / pairs * ((chosen + rejected) ** 2).sum()
+            loss = loss + train.center_weight * ((chosen + rejected) ** 2).sum() / pairs
         return loss
 
     def accuracy(self) -> float:

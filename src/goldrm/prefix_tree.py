@@ -79,10 +79,7 @@ class _Paths(Cache):
         paths: Int[Tensor, "batch time"],
     ) -> None:
         super().__init__(length=paths.shape[1] - 1)
-        self._keys_and_values, self._new = keys_and_values, paths[:, -1]
-        kinds, heads = keys_and_values.shape[2:4]
-        of_node = torch.arange(kinds * heads, device=paths.device).view(kinds, 1, heads, 1)
-        self._vectors = paths[None, :, None] * (kinds * heads) + of_node  # (kinds, B, heads, T)
+        self._keys_and_values, self._paths = keys_and_values, paths
 
     def append(
         self,
@@ -92,9 +89,9 @@ class _Paths(Cache):
     ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
         """Store a layer's new keys and values; all of the paths, the new ones last."""
         of_nodes = self._keys_and_values[layer]
-        of_nodes[self._new] = torch.stack((keys, values), dim=1).squeeze(3)
-        seen = of_nodes.flatten(0, 2).index_select(0, self._vectors.flatten())
-        return tuple(seen.view(*self._vectors.shape, -1))
+        of_nodes[self._paths[:, -1]] = torch.stack((keys, values), dim=1).squeeze(3)
+        seen = of_nodes.index_select(0, self._paths.flatten()).unflatten(0, self._paths.shape)
+        return tuple(seen.permute(2, 0, 3, 1, 4))
 
 
 def _longer(tensor: Tensor, dim: int, by: int) -> Tensor:
