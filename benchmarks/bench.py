@@ -92,6 +92,10 @@ class Bench:
         """Units a second of one process with all threads."""
         return timed(lambda: self.process.submit(work, *task).result())
 
+    def as_a_stage(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
+        """Units a second of one process with `runtime.threads`."""
+        return timed(lambda: self.processes.submit(work, *task).result())
+
 
 def timed(work: Callable[[], int]) -> Callable[[], float]:
     """Measures the units a second of work that says how many units it was."""
@@ -276,15 +280,18 @@ def training(bench: Bench) -> Iterator[Row]:
     rows = 2 * batch_size
     steps = EPOCHS * PAIRS // batch_size
     product = limits.Product("float32", rows, sizes.d, sizes.d, times=2 * steps)
-    notebooks, gemm, step, bare_step = bench.rates(
+    notebooks, gemm, step, bare_step, gemm_of_one, step_of_one = bench.rates(
         timed(theirs),
         bench.alone(limits.multiply, product),
         bench.alone(train),
         bench.alone(train_plainly),
+        bench.as_a_stage(limits.multiply, product),
+        bench.as_a_stage(train),
     )
-    limit = gemm / limits.head_step_flops(sizes.d, rows)
-    yield Row("training step, 100 pairs", "steps/s", notebooks, step, limit)
-    yield Row("the same in plain PyTorch, MSE only", "steps/s", notebooks, bare_step, limit)
+    needed = limits.head_step_flops(sizes.d, rows)
+    yield Row("training step, 100 pairs", "steps/s", notebooks, step, gemm / needed)
+    yield Row("the same, plain PyTorch, MSE only", "steps/s", notebooks, bare_step, gemm / needed)
+    yield Row("the same, in runtime.threads", "steps/s", None, step_of_one, gemm_of_one / needed)
 
 
 def nothing_to_do(bench: Bench) -> Iterator[Row]:
