@@ -38,7 +38,7 @@ from goldrm.hidden_states import last_hidden_states
 from goldrm.random_streams import random_stream
 from goldrm.reward_model import LastTokenReadout
 from goldrm.scoring import SCORE_BATCH
-from goldrm.states import Batch, LabelledCompletions
+from goldrm.states import LabelledCompletions
 from goldrm.training import Training, shuffled, train_epoch
 
 RESULTS = Path("benchmarks/results.md")
@@ -212,7 +212,7 @@ class Head:
     readout: LastTokenReadout
     training: Training
     recipe: TrainParams
-    batches: Iterator[Batch]
+    completions: LabelledCompletions
 
     @classmethod
     @cache
@@ -232,18 +232,18 @@ class Head:
             gold_rewards=torch.rand(2 * PAIRS),
             groups=ends[1::2],
         )
-        batches = shuffled(completions, recipe, seed=0, first_epoch=0)
         readout = LastTokenReadout(d)
-        return cls(readout, Training(readout, recipe, steps=1), recipe, batches)
+        return cls(readout, Training(readout, recipe, steps=1), recipe, completions)
 
 
 def train() -> int:
     """Ours; steps."""
     head = Head.started()
     steps = PAIRS // head.recipe.batch_size
+    batches = shuffled(head.completions, head.recipe, seed=0, first_epoch=0)
     for epoch in range(EPOCHS):
         with random_stream(0, "benchmark", epoch):
-            train_epoch(head.training, islice(head.batches, steps), head.recipe)
+            train_epoch(head.training, islice(batches, steps), head.recipe)
     return EPOCHS * steps
 
 
