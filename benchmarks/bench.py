@@ -3,9 +3,8 @@
 Same weights, same machine, in turns, each with all of params.yaml's threads: sampling and hidden
 states, and their limit, in `runtime.processes` processes of `runtime.threads`, as the stages run;
 all else in one process of as many threads. All but the notebook's are processes with the stages'
-environment. The notebook's way is tests/notebook_reference.py, in
-training mode as the notebook runs it. Prints a table and writes it to benchmarks/results.md;
-`--quick` only prints.
+environment. The notebook's way is tests/notebook_reference.py, in training mode as the notebook
+runs it. Prints a table and writes it to benchmarks/results.md; `--quick` only prints.
 """
 
 import platform
