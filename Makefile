@@ -34,7 +34,7 @@ chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged 
 	GOLDRM_FUZZ=10 pytest tests/test_fuzz.py
 
 upstream: setup  ## train the stand-in language model again (frozen in upstream/dvc.yaml)
-	cd upstream && python -m goldrm.run train_sft.py
+	cd upstream && python -m goldrm.pipeline.run train_sft.py
 	dvc commit --force upstream/dvc.yaml:train_sft
 	@echo "now set sft.sha256 in params.yaml to:" && sha256sum upstream/sft_lm.safetensors
 
@@ -45,7 +45,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	test -d $(VENV) || python3 -m venv $(VENV)
 	pip install --requirement requirements.lock
 	pip install --no-deps --no-build-isolation --editable .
-	python -m goldrm.plots_page
+	python -m goldrm.commands.plots_page
 	dvc config --local plots.html_template tmp/plots.html
 	dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	touch $@

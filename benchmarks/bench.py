@@ -30,15 +30,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import notebook_reference as notebook
 
-from goldrm.config import SamplingParams, TrainParams
-from goldrm.features import read_completions
-from goldrm.generation import sample_chunk
-from goldrm.hidden_states import last_hidden_states
-from goldrm.random_streams import random_stream
-from goldrm.reward_model import LastTokenReadout
-from goldrm.scoring import SCORE_BATCH
-from goldrm.states import LabelledCompletions
-from goldrm.training import Training, shuffled, train_epoch
+from goldrm.common.random_streams import random_stream
+from goldrm.generation.chunks import sample_chunk
+from goldrm.generation.params import SamplingParams
+from goldrm.reward_model.hidden_states import last_hidden_states
+from goldrm.reward_model.last_token import LastTokenReadout
+from goldrm.reward_model.model import SCORE_BATCH
+from goldrm.reward_model.reading import read_completions
+from goldrm.training.batches import LabelledCompletions
+from goldrm.training.loop import Training, shuffled, train_epoch
+from goldrm.training.params import TrainParams
 
 RESULTS = Path("benchmarks/results.md")
 NOTES = Path("benchmarks/notes.md")
@@ -82,18 +83,18 @@ class Bench:
         turns = [[measure() for measure in measures] for _ in range(1 + self.repetitions)]
         return [statistics.median(taken) for taken in zip(*turns[1:], strict=True)]  # one: warm-up
 
-    def shared(self, work: Callable[[Any], int], task: Any) -> Callable[[], float]:
+    def shared(self, work: Callable[[Any], int], task_params: Any) -> Callable[[], float]:
         """Units a second of all processes together, each of which does the task several times."""
-        tasks = [task] * (TASKS * self.frozen.params.runtime.processes)
+        tasks = [task_params] * (TASKS * self.frozen.params.runtime.processes)
         return timed(lambda: sum(self.processes.map(work, tasks)))
 
-    def alone(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
+    def alone(self, work: Callable[..., int], *task_params: Any) -> Callable[[], float]:
         """Units a second of one process with all threads."""
-        return timed(lambda: self.process.submit(work, *task).result())
+        return timed(lambda: self.process.submit(work, *task_params).result())
 
-    def as_a_stage(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
+    def as_a_stage(self, work: Callable[..., int], *task_params: Any) -> Callable[[], float]:
         """Units a second of one process with `runtime.threads`."""
-        return timed(lambda: self.processes.submit(work, *task).result())
+        return timed(lambda: self.processes.submit(work, *task_params).result())
 
 
 def timed(work: Callable[[], int]) -> Callable[[], float]:
@@ -110,14 +111,14 @@ def timed(work: Callable[[], int]) -> Callable[[], float]:
 def sample(how: SamplingParams) -> int:
     """Sample a chunk; completions made."""
     frozen = Frozen.load()
-    return len(sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0))
+    return len(sample_chunk(0, frozen.backbone, frozen.task, how, seed=0))
 
 
 def sampling(bench: Bench) -> Iterator[Row]:
     """Completions of the default chunk against one at a time, dropout on."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
-    params, space = frozen.params.sampling, frozen.labeller.space
-    encode = frozen.labeller.dictionary.encode
+    params, space = frozen.params.sampling, frozen.task.space
+    encode = frozen.task.dictionary.encode
     prompts = [torch.tensor(encode(space[i].text)) for i in range(0, 27_000, 3_000)]
 
     def theirs() -> int:
@@ -137,7 +138,7 @@ def sampling(bench: Bench) -> Iterator[Row]:
             *(bench.shared(sample, how) for how in hows),
         )
         for how, rate in zip(hows, ours, strict=True):
-            chunk = sample_chunk(0, frozen.backbone, frozen.labeller, how, seed=0)
+            chunk = sample_chunk(0, frozen.backbone, frozen.task, how, seed=0)
             asked = [len(space[prompt_id].text.split()) for prompt_id in chunk["prompt_id"]]
             made = [len(completion.split()) for completion in chunk["completion"]]
             sharing = 1 if how.dropout else how.completions_per_prompt
@@ -169,7 +170,7 @@ def read_every(texts: tuple[list[str], list[str]]) -> int:
     """What the default readout reads of prompts and their completions; how many."""
     frozen = Frozen.load()
     readout = frozen.params.reward_model
-    states = read_completions(frozen.backbone.float(), frozen.labeller.dictionary, readout, *texts)
+    states = read_completions(frozen.backbone.float(), frozen.task.dictionary, readout, *texts)
     return len(states.lengths)
 
 
@@ -177,12 +178,12 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
     sampled = [
-        sample_chunk(number, frozen.backbone, frozen.labeller, frozen.params.sampling, seed=0)
+        sample_chunk(number, frozen.backbone, frozen.task, frozen.params.sampling, seed=0)
         for number in range(CHUNKS)
     ]
-    prompts = [frozen.labeller.space[i].text for chunk in sampled for i in chunk["prompt_id"]]
+    prompts = [frozen.task.space[i].text for chunk in sampled for i in chunk["prompt_id"]]
     completions = [text for chunk in sampled for text in chunk["completion"]]
-    encode = frozen.labeller.dictionary.encode
+    encode = frozen.task.dictionary.encode
     texts = list(zip(prompts, completions, strict=True))
     sequences = [encode(" ".join(both)) for both in texts[: len(sampled[0])]]
     windows = notebook.NotebookRM(bench.lm).right_align([torch.tensor(s) for s in sequences[:200]])
@@ -264,8 +265,8 @@ def training(bench: Bench) -> Iterator[Row]:
     """A step of 100 pairs, the notebook's recipe."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
     batch_size = frozen.params.baseline.train.batch_size
-    encode = frozen.labeller.dictionary.encode
-    sequence = torch.tensor(encode(frozen.labeller.space[0].text + " 0 1 2 3 4 5 6 7"))
+    encode = frozen.task.dictionary.encode
+    sequence = torch.tensor(encode(frozen.task.space[0].text + " 0 1 2 3 4 5 6 7"))
     entries = [[sequence, torch.tensor(7.0)]] * batch_size
     rm = notebook.NotebookRM(bench.lm)
     notebook.freeze_backbone(rm)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from goldrm import backbone_files, dictionary
-from goldrm.backbone import Backbone
-from goldrm.checkpoint import read_tensors
-from goldrm.config import Params, load_params
-from goldrm.device import set_up
-from goldrm.distributed import ALLOCATOR
-from goldrm.preferences import Labeller
+from goldrm.commands.params import Params, load_params
+from goldrm.common.device import set_up
+from goldrm.common.tensor_files import read_tensors
+from goldrm.common.workers import ALLOCATOR
+from goldrm.lm import weights as backbone_files
+from goldrm.lm.model import Backbone
+from goldrm.task import dictionary
+from goldrm.task.task import Task
 
 SFT = "upstream/sft_lm.safetensors"
 
@@ -27,7 +28,7 @@ class Frozen:
 
     params: Params
     backbone: Backbone
-    labeller: Labeller
+    task: Task
 
     @classmethod
     @cache
@@ -39,7 +40,7 @@ class Frozen:
         state, declared = read_tensors(Path(SFT))
         sizes = backbone_files.sizes_from(declared, SFT)
         backbone = backbone_files.build_backbone(sizes, state, tokens, SFT).frozen().to(device)
-        return cls(params, backbone, Labeller(tokens, params.task, params.gold_reward))
+        return cls(params, backbone, Task(tokens, params.task, params.gold_reward))
 
 
 def side_by_side(processes: int, threads: int) -> ProcessPoolExecutor:

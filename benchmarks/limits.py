@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from goldrm.backbone import BackboneSizes
+from goldrm.lm.sizes import BackboneSizes
 
 
 @dataclass(frozen=True)

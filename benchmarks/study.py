@@ -20,26 +20,25 @@ import typer
 from common import Frozen, side_by_side
 from tqdm import tqdm
 
-from goldrm import metrics, plots
-from goldrm.checkpoint import write_whole
-from goldrm.config import (
-    Params,
-    RewardModelParams,
-    TrainParams,
-    load_params,
-)
-from goldrm.evaluation import Bootstrap
-from goldrm.generation import sample_chunk
-from goldrm.judgement import drawn_test_prompts
-from goldrm.paths import METRICS
-from goldrm.preferences import Preferences
-from goldrm.probing import probe_table
-from goldrm.reward_model import empty_readout
-from goldrm.scoring import RewardModel
-from goldrm.series import SPLITS, Split
-from goldrm.tables import read_parquet, write_csv
-from goldrm.training_run import train_members
-from goldrm.training_set import NO_EDITS, training_set
+from goldrm.commands.params import Params, load_params
+from goldrm.common.files import write_atomic
+from goldrm.common.tables import read_parquet, write_csv
+from goldrm.evaluation import plots
+from goldrm.evaluation.evaluate import drawn_test_prompts
+from goldrm.evaluation.probes import probe_table
+from goldrm.evaluation.statistics import metrics
+from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.generation.chunks import sample_chunk
+from goldrm.generation.pairs import preference_pairs
+from goldrm.generation.preferences import Preferences
+from goldrm.pipeline.paths import METRICS
+from goldrm.reward_model.build import empty_readout
+from goldrm.reward_model.model import RewardModel
+from goldrm.reward_model.params import RewardModelParams
+from goldrm.task.series import SPLITS, Split
+from goldrm.training.examples import NO_EDITS, training_set
+from goldrm.training.members import train_members
+from goldrm.training.params import TrainParams
 
 WORK = Path(".work/study")
 SIZES = (500, 1500, None)  # pairs of distinct training completions; None: all
@@ -84,18 +83,18 @@ def sampled_chunk(index: int) -> pd.DataFrame:
     """A chunk of completions, as generate_pairs makes it."""
     frozen = Frozen.load()
     sampling, seed = frozen.params.sampling, frozen.params.seed
-    return sample_chunk(index, frozen.backbone, frozen.labeller, sampling, seed)
+    return sample_chunk(index, frozen.backbone, frozen.task, sampling, seed)
 
 
 def sample(processes: ProcessPoolExecutor) -> None:
     """The pairs and completions that all trainings share, into WORK."""
-    collected = Preferences(Frozen.load().labeller, NUM_PAIRS)
+    collected = Preferences(Frozen.load().task, NUM_PAIRS)
     chunks = processes.map(sampled_chunk, range(NUM_PAIRS // 20))  # a chunk makes 75 or so
     collected.collect(tqdm(chunks, desc="study", unit="chunk"))
     processes.shutdown(cancel_futures=True)
     for split in SPLITS:
-        write_whole(WORK / f"pairs-{split}.parquet", collected.pairs[split].content())
-        write_whole(WORK / f"completions-{split}.parquet", collected.completions[split].content())
+        write_atomic(WORK / f"pairs-{split}.parquet", collected.pairs[split].content())
+        write_atomic(WORK / f"completions-{split}.parquet", collected.completions[split].content())
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,13 @@ class Training:
         }
         readout, recipe = self.contender.reward_model, self.contender.train
         recipe = recipe.model_copy(update={"num_pairs": self.pairs})
-        groups = training_set(sampled["train"], frozen.labeller, recipe, self.seed)
-        pairs = self.pairs or len(frozen.labeller.pairs(groups.sampled))
+        groups = training_set(sampled["train"], frozen.task, recipe, self.seed)
+        pairs = self.pairs or len(preference_pairs(groups.sampled, frozen.task))
         epochs = max(round(self.contender.steps * recipe.batch_size / len(groups)), 1)
         work = WORK / f"{self.contender.name}-{pairs}-{self.seed}"
         trained = train_members(
             frozen.backbone,
-            frozen.labeller,
+            frozen.task,
             sampled,
             readout,
             recipe.model_copy(update={"epochs": epochs}),
@@ -136,7 +135,7 @@ class Training:
         shutil.rmtree(work)
         member = empty_readout(readout, frozen.backbone.sizes)
         member.load_state_dict(dict(trained.states[0]))
-        model = RewardModel(frozen.backbone, [member], readout, frozen.labeller.dictionary)
+        model = RewardModel(frozen.backbone, [member], readout, frozen.task.dictionary)
         test = read_parquet(WORK / "pairs-test.parquet")
         prompts = test["prompt"].tolist()
         chosen, rejected = (
@@ -145,8 +144,8 @@ class Training:
         found = Bootstrap(frozen.params.evaluate, self.seed).share(
             "accuracy", metrics.pairs_right(chosen, rejected), test["prompt_id"].to_numpy()
         )
-        probed = drawn_test_prompts(frozen.labeller, PROBED_PROMPTS, self.seed)
-        probes = probe_table(probed, frozen.labeller, model.score)
+        probed = drawn_test_prompts(frozen.task, PROBED_PROMPTS, self.seed)
+        probes = probe_table(probed, frozen.task, model.score)
         fell = metrics.pairs_right(probes["exact_reward"].to_numpy(), probes["reward"].to_numpy())
         return {
             "readout": self.contender.name,

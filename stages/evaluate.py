@@ -4,27 +4,42 @@ from pathlib import Path
 
 import pandas as pd
 
-from goldrm import backbone_files, dictionary, distributed, evaluation, generation, judgement, plots
-from goldrm.checkpoint import write_json
-from goldrm.config import Params, load_params
-from goldrm.device import set_up
-from goldrm.paths import BASELINE, COMPLETIONS, DICTIONARY, METRICS, PAIRS, PLOTS, REWARD_MODEL, SFT
-from goldrm.preferences import Labeller
-from goldrm.scoring import load_reward_model
-from goldrm.stage import run_stage
-from goldrm.tables import read_csv, read_parquet, write_csv
+from goldrm.commands.params import Params, load_params
+from goldrm.common import workers as distributed
+from goldrm.common.device import set_up
+from goldrm.common.files import write_json
+from goldrm.common.tables import read_csv, read_parquet, write_csv
+from goldrm.evaluation import evaluate as judgement
+from goldrm.evaluation import plots
+from goldrm.evaluation import tables as evaluation
+from goldrm.generation import chunks as generation
+from goldrm.lm import weights as backbone_files
+from goldrm.pipeline.paths import (
+    BASELINE,
+    COMPLETIONS,
+    DICTIONARY,
+    METRICS,
+    PAIRS,
+    PLOTS,
+    REWARD_MODEL,
+    SFT,
+)
+from goldrm.pipeline.stage import run_stage
+from goldrm.reward_model.model import load_reward_model
+from goldrm.task import dictionary
+from goldrm.task.task import Task
 
 
 def evaluate(params: Params, work: Path) -> None:
     """The reward models on the test split → metrics/eval.json, metrics/plots."""
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    labeller = Labeller(tokens, params.task, params.gold_reward)
+    task = Task(tokens, params.task, params.gold_reward)
     best_of = generation.sample_of_prompts(
-        judgement.drawn_test_prompts(labeller, params.evaluate.best_of_n.prompts, params.seed),
+        judgement.drawn_test_prompts(task, params.evaluate.best_of_n.prompts, params.seed),
         params.evaluate.best_of_n.completions,
         backbone_files.load_backbone(SFT, tokens, device),
-        labeller,
+        task,
         params.sampling,
         params.seed,
         work / "best_of_n",
@@ -35,12 +50,12 @@ def evaluate(params: Params, work: Path) -> None:
         completions=read_parquet(COMPLETIONS / "test.parquet"),
         validation_pairs=read_parquet(PAIRS / "validation.parquet"),
         validation_completions=read_parquet(COMPLETIONS / "validation.parquet"),
-        best_of=labeller.with_prompts(pd.concat(many).dropna(subset="gold_reward")),
+        best_of=task.with_prompts(pd.concat(many).dropna(subset="gold_reward")),
     )
     tables = judgement.judge(
         load_reward_model(REWARD_MODEL, SFT, tokens, device),
         load_reward_model(BASELINE, SFT, tokens, device),
-        labeller,
+        task,
         material,
         params.gold_reward,
         params.evaluate,

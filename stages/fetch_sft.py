@@ -1,38 +1,55 @@
 """Stage fetch_sft: the frozen language model, checked and measured."""
 
-from pathlib import Path
+from goldrm.common.device import set_up
+from goldrm.common.files import write_json
+from goldrm.common.params import Section, Seed, SharedRuntimeParams
+from goldrm.common.tables import write_csv
+from goldrm.generation.params import LengthParams
+from goldrm.lm import weights
+from goldrm.pipeline.paths import DICTIONARY, METRICS, PLOTS, SFT
+from goldrm.pipeline.stage import Run, run_stage
+from goldrm.sft.evaluation import evaluate_sft, headline
+from goldrm.sft.params import SftParams
+from goldrm.sft.source import fetch_sft as fetch
+from goldrm.task import dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.task import Task
 
-from goldrm import backbone_files, dictionary, distributed, sft_source
-from goldrm.checkpoint import write_json
-from goldrm.config import Params, load_params
-from goldrm.device import set_up
-from goldrm.paths import DICTIONARY, METRICS, SFT
-from goldrm.preferences import Labeller
-from goldrm.sft_evaluation import evaluate_sft
-from goldrm.stage import run_stage
+
+class Params(Section):
+    """What the stage reads of params.yaml."""
+
+    seed: Seed
+    runtime: SharedRuntimeParams
+    task: TaskParams
+    sft: SftParams
+    gold_reward: GoldRewardParams
+    sampling: LengthParams
 
 
-def fetch_sft(params: Params, work: Path) -> None:
-    """`sft.source` → data/sft and metrics/sft.json."""
+def fetch_sft(params: Params, run: Run) -> None:
+    """`sft.source` → data/sft, metrics/sft.json and metrics/plots/sft.csv."""
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    fetched = distributed.agreed(
-        sft_source.fetch_sft(params.sft, tokens, params.task, work / "fetched")
-        if distributed.leads()
+    fetched = run.workers.broadcast(
+        fetch(params.sft, tokens, params.task, run.work / "fetched")
+        if run.workers.is_leader
         else None
     )
-    metrics = evaluate_sft(
+    statistics = evaluate_sft(
         fetched.backbone.to(device),
-        Labeller(tokens, params.task, params.gold_reward),
+        Task(tokens, params.task, params.gold_reward),
         params.sft.evaluation_prompts,
         params.sampling.max_new_tokens,
         params.seed,
+        run.workers,
     )
-    if not distributed.leads():
+    if not run.workers.is_leader:
         return
-    backbone_files.save_backbone(SFT, fetched.sizes, fetched.state, fetched.provenance)
-    write_json(METRICS / "sft.json", metrics)
+    weights.save_backbone(SFT, fetched.sizes, fetched.state, fetched.provenance)
+    write_csv(PLOTS / "sft.csv", statistics)
+    write_json(METRICS / "sft.json", headline(statistics))
 
 
 if __name__ == "__main__":
-    run_stage(load_params, fetch_sft, lambda params: params.runtime.processes)
+    run_stage(Params, fetch_sft)

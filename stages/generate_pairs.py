@@ -1,40 +1,59 @@
-"""Stage generate_pairs: labelled preference pairs, split by series."""
+"""Stage generate_pairs: labelled completions and preference pairs, split by series."""
 
 from pathlib import Path
 
-from goldrm import backbone_files, course, dictionary, distributed, generation, preferences
-from goldrm.checkpoint import write_json, write_whole
-from goldrm.config import Params, load_params
-from goldrm.device import set_up
-from goldrm.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, SFT
-from goldrm.series import SPLITS
-from goldrm.stage import run_stage
+from goldrm.common.device import set_up
+from goldrm.common.files import write_atomic, write_json
+from goldrm.common.params import Section, Seed, SharedRuntimeParams
+from goldrm.common.tables import write_csv
+from goldrm.course.files import read_training_set
+from goldrm.generation import chunks, preferences
+from goldrm.generation.params import PairsParams, SamplingParams
+from goldrm.lm.weights import load_backbone
+from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, PLOTS, SFT
+from goldrm.pipeline.stage import Run, run_stage
+from goldrm.task import dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.series import SPLITS
+from goldrm.task.task import Task
 
 
-def generate_pairs(params: Params, work: Path) -> None:
-    """Sampled from data/sft, or read → data/pairs, data/completions and metrics/pairs.json."""
+class Params(Section):
+    """What the stage reads of params.yaml."""
+
+    seed: Seed
+    runtime: SharedRuntimeParams
+    task: TaskParams
+    sampling: SamplingParams
+    pairs: PairsParams
+    gold_reward: GoldRewardParams
+
+
+def generate_pairs(params: Params, run: Run) -> None:
+    """Sampled from data/sft, or read → data/pairs, data/completions, metrics/pairs.json."""
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    labeller = preferences.Labeller(tokens, params.task, params.gold_reward)
-    wanted = params.pairs.num_pairs
-    if params.pairs.source is None:
-        backbone = backbone_files.load_backbone(SFT, tokens, device)
-        generation.sample_chunks(backbone, labeller, params.sampling, wanted, params.seed, work)
-        chunks = generation.sampled_chunks(work)
+    task = Task(tokens, params.task, params.gold_reward)
+    wanted, source = params.pairs.num_pairs, params.pairs.source
+    if source is None:
+        backbone = load_backbone(SFT, tokens, device)
+        chunks.sample_chunks(
+            backbone, task, params.sampling, wanted, params.seed, run.work, run.workers
+        )
+        completions = chunks.sampled_chunks(run.work)
     else:
-        sequences = course.read_training_set(Path(params.pairs.source))
-        chunks = [
-            preferences.completions_from_sequences(sequences, labeller, wanted, params.pairs.source)
-        ]
-    if not distributed.leads():
+        sequences = read_training_set(Path(source))
+        completions = [preferences.completions_from_sequences(sequences, task, wanted, source)]
+    if not run.workers.is_leader:
         return
-    collected = preferences.Preferences(labeller, wanted)
-    collected.collect(chunks)
+    collected = preferences.Preferences(task, wanted)
+    collected.collect(completions)
     for split in SPLITS:
-        write_whole(PAIRS / f"{split}.parquet", collected.pairs[split].content())
-        write_whole(COMPLETIONS / f"{split}.parquet", collected.completions[split].content())
-    write_json(METRICS / "pairs.json", collected.summary())
+        write_atomic(PAIRS / f"{split}.parquet", collected.pairs[split].content())
+        write_atomic(COMPLETIONS / f"{split}.parquet", collected.completions[split].content())
+    write_csv(PLOTS / "pairs.csv", collected.statistics())
+    write_json(METRICS / "pairs.json", collected.headline())
 
 
 if __name__ == "__main__":
-    run_stage(load_params, generate_pairs, lambda params: params.runtime.processes)
+    run_stage(Params, generate_pairs)

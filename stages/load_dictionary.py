@@ -2,14 +2,23 @@
 
 from pathlib import Path
 
-from goldrm import course, dictionary
-from goldrm.checkpoint import write_whole
-from goldrm.config import Params, load_params
-from goldrm.paths import DICTIONARY
-from goldrm.stage import run_stage
+from goldrm.common.files import write_atomic
+from goldrm.common.params import Section
+from goldrm.course import files as course
+from goldrm.pipeline.paths import DICTIONARY
+from goldrm.pipeline.stage import Run, run_stage
+from goldrm.task import dictionary
+from goldrm.task.params import DictionaryParams, LargestValueParams
 
 
-def load_dictionary(params: Params, _work: Path) -> None:
+class Params(Section):
+    """What the stage reads of params.yaml."""
+
+    dictionary: DictionaryParams
+    task: LargestValueParams
+
+
+def load_dictionary(params: Params, _run: Run) -> None:
     """`dictionary.source`, JSON or the course's .pt → data/dictionary.json."""
     source = Path(params.dictionary.source)
     tokens = (
@@ -18,8 +27,8 @@ def load_dictionary(params: Params, _work: Path) -> None:
         else course.read_dictionary_tokens(source)
     )
     loaded = dictionary.from_tokens(tokens, params.task.max_value, str(source))
-    write_whole(DICTIONARY, loaded.to_json().encode())
+    write_atomic(DICTIONARY, loaded.to_json().encode())
 
 
 if __name__ == "__main__":
-    run_stage(load_params, load_dictionary)
+    run_stage(Params, load_dictionary)

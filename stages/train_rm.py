@@ -1,45 +1,63 @@
-"""Stage train_rm: a readout trained on the frozen model's hidden states."""
-
-from pathlib import Path
+"""Stage train_rm@RECIPE: readouts trained on the frozen model's hidden states, by one recipe."""
 
 import pandas as pd
 
-from goldrm import backbone_files, dictionary, scoring, training
-from goldrm.checkpoint import write_json
-from goldrm.config import Params, load_params
-from goldrm.device import set_up
-from goldrm.paths import COMPLETIONS, DICTIONARY, METRICS, PLOTS, REWARD_MODEL, SFT
-from goldrm.preferences import Labeller
-from goldrm.stage import run_stage
-from goldrm.tables import read_parquet, write_csv
-from goldrm.training_run import train_members
+from goldrm.common.device import set_up
+from goldrm.common.files import write_json
+from goldrm.common.params import Section, Seed, SharedRuntimeParams
+from goldrm.common.tables import read_parquet, write_csv
+from goldrm.lm.weights import load_backbone, sft_sha256
+from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, METRICS, MODELS, PLOTS, SFT
+from goldrm.pipeline.stage import Run, run_stage
+from goldrm.reward_model.model import save_reward_model
+from goldrm.task import dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.task import Task
+from goldrm.training.loop import headline
+from goldrm.training.members import train_members
+from goldrm.training.params import Recipes
 
 
-def train_rm(params: Params, work: Path) -> None:
-    """data/completions, data/sft → data/reward_model, metrics/train.json, the learning curve."""
+class Params(Section):
+    """What the stage reads of params.yaml; of the recipes only its own."""
+
+    seed: Seed
+    runtime: SharedRuntimeParams
+    task: TaskParams
+    gold_reward: GoldRewardParams
+    models: Recipes
+
+
+def train_rm(params: Params, run: Run) -> None:
+    """data/completions, data/sft → data/models/RECIPE, its metrics and its learning curve."""
+    ((name, recipe),) = params.models.items()
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     trained = train_members(
-        backbone_files.load_backbone(SFT, tokens, device),
-        Labeller(tokens, params.task, params.gold_reward),
+        load_backbone(SFT, tokens, device),
+        Task(tokens, params.task, params.gold_reward),
         {
             split: read_parquet(COMPLETIONS / f"{split}.parquet")
             for split in ("train", "validation")
         },
-        params.reward_model,
-        params.train,
+        recipe,
         params.seed,
-        work,
+        run.work,
+        run.workers,
     )
     if trained is None:
         return
-    sft_sha256 = backbone_files.sft_sha256(SFT)
-    scoring.save_reward_model(
-        REWARD_MODEL, trained.states, params.reward_model, sft_sha256, trained.first.best
+    save_reward_model(
+        MODELS / name,
+        trained.states,
+        recipe.readout,
+        recipe.ensemble,
+        sft_sha256(SFT),
+        trained.first.best,
     )
-    write_csv(PLOTS / "learning_curve.csv", pd.DataFrame(trained.first.curve))
-    write_json(METRICS / "train.json", training.summary(trained.first))
+    write_csv(PLOTS / f"learning_curve_{name}.csv", pd.DataFrame(trained.first.curve))
+    write_json(METRICS / f"{name}.json", headline(trained.first))
 
 
 if __name__ == "__main__":
-    run_stage(load_params, train_rm, lambda params: params.runtime.processes)
+    run_stage(Params, train_rm)

@@ -24,7 +24,7 @@ import psutil
 import yaml
 from small_pipeline import SmallPipeline
 
-from goldrm.checkpoint import ResumePoint
+from goldrm.common.resume import ResumePoint
 
 STAGES = (
     *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline"),
@@ -79,7 +79,7 @@ def new_pipeline(folder: Path, processes: int) -> SmallPipeline:
 def command_of(stage: str) -> tuple[str, ...]:
     """Upstream's training has its own command, the other stages are run by DVC."""
     if stage == "train_sft":
-        return "python", "-m", "goldrm.run", "train_sft.py"
+        return "python", "-m", "goldrm.pipeline.run", "train_sft.py"
     return "dvc", "repro"
 
 

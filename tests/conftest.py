@@ -10,13 +10,17 @@ from hypothesis import HealthCheck, settings
 from notebook_reference import NotebookLM
 from torch import Tensor
 
-from goldrm import dictionary as dictionary_module
-from goldrm.backbone import Backbone, BackboneSizes
-from goldrm.config import GoldRewardParams, Params, RewardModelParams, TaskParams, load_params
-from goldrm.dictionary import Dictionary
-from goldrm.hidden_states import OUTLOOK
-from goldrm.preferences import Labeller
-from goldrm.states import LabelledCompletions, States
+from goldrm.commands.params import Params, load_params
+from goldrm.lm.model import Backbone
+from goldrm.lm.sizes import BackboneSizes
+from goldrm.reward_model.hidden_states import OUTLOOK
+from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.states import States
+from goldrm.task import dictionary as dictionary_module
+from goldrm.task.dictionary import Dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.task import Task
+from goldrm.training.batches import LabelledCompletions
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +44,7 @@ def params() -> Params:
 
 
 @pytest.fixture(scope="session")
-def task(params: Params) -> TaskParams:
+def task_params(params: Params) -> TaskParams:
     return params.task
 
 
@@ -56,10 +60,10 @@ def dictionary() -> Dictionary:
 
 
 @pytest.fixture(scope="session")
-def labeller(
-    dictionary: Dictionary, task: TaskParams, gold_reward_params: GoldRewardParams
-) -> Labeller:
-    return Labeller(dictionary, task, gold_reward_params)
+def task(
+    dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
+) -> Task:
+    return Task(dictionary, task_params, gold_reward_params)
 
 
 def sizes_for(dictionary: Dictionary) -> BackboneSizes:

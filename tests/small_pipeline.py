@@ -16,10 +16,10 @@ import torch
 import yaml
 from conftest import ROOT, sizes_for
 
-from goldrm import dictionary
-from goldrm.backbone import Backbone
-from goldrm.checkpoint import write_tensors
-from goldrm.random_streams import random_stream
+from goldrm.common.random_streams import random_stream
+from goldrm.common.tensor_files import write_tensors
+from goldrm.lm.model import Backbone
+from goldrm.task import dictionary
 
 SMALL: dict[str, Any] = {
     "runtime": {"processes": 1},

@@ -3,21 +3,24 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from goldrm import dictionary
-from goldrm.backbone import BackboneSizes
-from goldrm.checkpoint import ResumePoint, write_tensors
-from goldrm.config import UpstreamParams, load_params, load_upstream_params
-from goldrm.device import set_up
-from goldrm.sft_training import train_sft as train
-from goldrm.sft_training import training_sequences
-from goldrm.stage import run_stage
+from params import UpstreamParams, load_upstream_params
+from sft_training import train_sft as train
+from sft_training import training_sequences
+
+from goldrm.commands.params import load_params
+from goldrm.common.device import set_up
+from goldrm.common.resume import ResumePoint
+from goldrm.common.tensor_files import write_tensors
+from goldrm.lm.sizes import BackboneSizes
+from goldrm.pipeline.stage import run_stage
+from goldrm.task import dictionary
 
 
 def train_sft(params: UpstreamParams, work: Path) -> None:
     """The root's task and dictionary → sft_lm.safetensors, in 16 bits."""
     device = set_up(params.runtime)
-    task = load_params(Path("../params.yaml")).task
-    tokens = dictionary.load(Path("../data/source/dictionary.json"), task.max_value)
+    task_params = load_params(Path("../params.yaml")).task
+    tokens = dictionary.load(Path("../data/source/dictionary.json"), task_params.max_value)
     sizes = BackboneSizes(
         num_tokens=len(tokens),
         padding_int=tokens.pad_id,
@@ -26,13 +29,13 @@ def train_sft(params: UpstreamParams, work: Path) -> None:
     )
     state = train(
         sizes,
-        training_sequences(tokens, task),
+        training_sequences(tokens, task_params),
         params.train,
         params.seed,
         device,
         ResumePoint(work / "training.pt"),
     )
-    described = {**asdict(sizes), "split_seed": task.split_seed}
+    described = {**asdict(sizes), "split_seed": task_params.split_seed}
     write_tensors(Path("sft_lm.safetensors"), state, described)
 
 

@@ -1,0 +1,1 @@
+"""The command `goldrm`: what is done beside the pipeline's stages."""

@@ -1,0 +1,68 @@
+"""Writes a reward model as the course's step 3 does, for its step 4 to load."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from goldrm.common.files import write_atomic
+from goldrm.lm.model import Backbone
+from goldrm.reward_model.last_token import LastTokenReadout
+from goldrm.training.loop import optimizer_and_schedule
+from goldrm.training.params import TrainParams
+
+
+class CourseRewardModel(nn.Module):
+    """The module tree of the notebook's `SL_RM`; it is here for its names and their order."""
+
+    def __init__(self, backbone: Backbone, readout: LastTokenReadout) -> None:
+        """Share both models' parameters."""
+        super().__init__()
+        self.SFT_LM = backbone
+        self.reward_prediction = readout.reward_prediction
+
+
+def write_reward_model(
+    path: Path,
+    backbone: Backbone,
+    readout: LastTokenReadout,
+    train: TrainParams,
+    best: Mapping[str, float],
+) -> None:
+    """Write a reward model as the notebook saves it at the end of step 3; step 4 loads it.
+
+    Keys: epoch, tot_time, loss, net_parameters, SL_RMnet_dict, optimizer, scheduler. tot_time is 0,
+    since wall time would make every file differ; optimizer and scheduler are as at their start,
+    since what is kept is the best step, not the last.
+
+    Args:
+        path: where to write.
+        backbone: the frozen language model.
+        readout: trained on it.
+        train: the recipe, for the optimizer's state.
+        best: epoch and train_loss of the step that was kept.
+
+    Raises:
+        GoldrmError: when the file can't be written.
+    """
+    model = CourseRewardModel(backbone, readout)
+    optimizer, schedule = optimizer_and_schedule(model, train, steps=1)
+    for group in optimizer.param_groups:
+        group["fused"] = None  # the notebook's PyTorch has no fused AdamW on a CPU
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "epoch": int(best["epoch"]),
+            "tot_time": 0.0,
+            "loss": best["train_loss"],
+            "net_parameters": asdict(backbone.sizes),
+            "SL_RMnet_dict": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
+            "optimizer": optimizer.state_dict(),
+            "scheduler": schedule.state_dict(),
+        },
+        buffer,
+    )
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,44 @@
+"""YAML files, read as YAML 1.2: 1e-4 is a number there, as `dvc exp run -S` writes it."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from goldrm.common.errors import GoldrmError, shown
+
+MAX_BYTES = 100_000  # the parser takes seconds, and a thousand times the memory, for 1 MB
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping; a key that stands twice is refused.
+
+    Raises:
+        GoldrmError: when the file is missing, unreadable or not such a mapping.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+        content = YAML(typ="safe", pure=True).load(text.decode())
+    except FileNotFoundError:
+        raise GoldrmError(
+            f"{path} doesn't exist here. Run from the project's root folder, or restore it "
+            f"with `git checkout -- {path}`."
+        ) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError) as error:
+        raise _unreadable(path, error) from None
+    except (RecursionError, AssertionError) as error:
+        raise _unreadable(path, error) from None
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise GoldrmError(f"{path} must hold sections (`name: value`), found {shown(content)}.")
+    return content
+
+
+def _unreadable(path: Path, error: BaseException) -> GoldrmError:
+    # A doubled key's message ends with advice on how to allow it.
+    reason = " ".join(str(error).partition("To suppress this check")[0].split())
+    return GoldrmError(
+        f"{path} can't be read as YAML: {reason or type(error).__name__:.300}. Correct that place."
+    )

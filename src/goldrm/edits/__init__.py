@@ -1,0 +1,1 @@
+"""Variations of integer series, made and named; nothing here knows prompts or rewards."""

@@ -1,0 +1,1 @@
+"""Statistics of rewards against gold rewards: pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""Completions sampled from the language model, and the preference pairs that they make."""

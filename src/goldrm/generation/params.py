@@ -1,0 +1,33 @@
+"""How completions are sampled, and how many pairs are wanted."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from goldrm.common.params import LocalSource, Section
+
+DecoderName = Literal["kv_cache", "sliding_window"]
+
+
+class LengthParams(Section):
+    """How long a completion may get."""
+
+    max_new_tokens: int = Field(ge=1, le=10_000)
+
+
+class SamplingParams(LengthParams):
+    """How completions are sampled from the language model."""
+
+    decoder: DecoderName
+    dtype: Literal["float32", "bfloat16"]
+    dropout: bool
+    temperature: float = Field(ge=0, le=100)
+    completions_per_prompt: int = Field(ge=2, le=1024)
+    chunk_size: int = Field(ge=1, le=1_000_000)
+
+
+class PairsParams(Section):
+    """Where preference pairs come from and how many are wanted."""
+
+    source: LocalSource | None
+    num_pairs: int = Field(ge=1)

@@ -1,0 +1,1 @@
+"""The frozen language model: the notebook's transformer, its cache, and its weights' files."""

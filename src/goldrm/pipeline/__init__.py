@@ -1,0 +1,1 @@
+"""The frame around a stage: one at a time, on inputs that hold still, resumable."""

@@ -1,0 +1,11 @@
+"""Where the pipeline's files lie, below the project's root folder."""
+
+from pathlib import Path
+
+DICTIONARY = Path("data/dictionary.json")
+SFT = Path("data/sft")
+PAIRS = Path("data/pairs")
+COMPLETIONS = Path("data/completions")
+MODELS = Path("data/models")  # a folder a recipe
+METRICS = Path("metrics")
+PLOTS = Path("metrics/plots")

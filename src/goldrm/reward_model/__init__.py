@@ -1,0 +1,1 @@
+"""What is read of a completion, and the readouts that make a reward of it."""

@@ -1,0 +1,102 @@
+"""Token sequences of which many begin alike, read by the language model in evaluation mode.
+
+What sequences begin with in common is read once: each node of the tree is a token behind those on
+the path to it, from the context's first position on. Nodes of one position are read together, each
+attending to the nodes on its own path. It must not know what the tokens stand for.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from goldrm.lm.cache import Cache
+from goldrm.lm.model import Backbone
+
+READ_TOGETHER = 128  # nodes; their activations should fit the processor's cache
+
+
+class PrefixTree:
+    """Sequences of tokens, and the hidden states of every token of them."""
+
+    def __init__(self, backbone: Backbone, layers: Sequence[int]) -> None:
+        """An empty tree.
+
+        Args:
+            backbone: the frozen language model, in evaluation mode.
+            layers: after which blocks, ascending; a token's states stand side by side. Their
+                deepest is the deepest that is computed.
+        """
+        self._backbone, self._layers = backbone, layers
+        self._nodes: dict[tuple[int, int], int] = {}  # what a token behind a node is
+        self._tokens: list[int] = []
+        self._paths: list[list[int]] = []  # to each node, itself included
+        weight, sizes = backbone.token_prediction.weight, backbone.sizes
+        heads = (2, sizes.num_heads, sizes.d // sizes.num_heads)
+        self._keys_and_values = weight.new_empty((sizes.num_layers, 0, *heads))
+        self._states = weight.new_empty((0, len(layers) * sizes.d))
+
+    def add(self, tokens: Sequence[int]) -> list[int]:
+        """The nodes of a sequence's tokens; those that are new are not read yet.
+
+        Args:
+            tokens: at the context's first positions, at most as many as it has.
+        """
+        path: list[int] = []
+        for token in tokens:
+            node = self._nodes.setdefault((path[-1] if path else -1, token), len(self._tokens))
+            if node == len(self._tokens):
+                self._tokens.append(token)
+                self._paths.append([*path, node])
+            path.append(node)
+        return path
+
+    def read(self) -> Float[Tensor, "nodes embds"]:
+        """The states of all nodes, after reading those that are new."""
+        new = range(len(self._states), len(self._tokens))
+        self._keys_and_values = _longer(self._keys_and_values, 1, len(new))
+        self._states = _longer(self._states, 0, len(new))
+        device = self._states.device
+        nodes = sorted(new, key=lambda node: len(self._paths[node]))
+        for _, alike in groupby(nodes, key=lambda node: len(self._paths[node])):
+            for part in torch.tensor(list(alike), device=device).split(READ_TOGETHER):
+                rows = part.tolist()
+                paths = torch.tensor([self._paths[node] for node in rows], device=device)
+                tokens = torch.tensor([[self._tokens[node]] for node in rows], device=device)
+                seen = _Paths(self._keys_and_values, paths)
+                states = self._backbone.hidden_states(tokens, seen, layers=self._layers)
+                self._states[part] = states[:, 0]
+        return self._states
+
+
+class _Paths(Cache):
+    """A cache of which each sequence is the path to a node, the last one being new."""
+
+    def __init__(
+        self,
+        keys_and_values: Float[Tensor, "layers nodes 2 heads head_size"],
+        paths: Int[Tensor, "batch time"],
+    ) -> None:
+        super().__init__(length=paths.shape[1] - 1)
+        self._keys_and_values, self._paths = keys_and_values, paths
+
+    def append(
+        self,
+        layer: int,
+        keys: Float[Tensor, "batch heads 1 head_size"],
+        values: Float[Tensor, "batch heads 1 head_size"],
+    ) -> tuple[Float[Tensor, "batch heads seen head_size"], ...]:
+        """Store a layer's new keys and values; all of the paths, the new ones last."""
+        of_nodes = self._keys_and_values[layer]
+        of_nodes[self._paths[:, -1]] = torch.stack((keys, values), dim=1).squeeze(3)
+        seen = of_nodes.index_select(0, self._paths.flatten()).unflatten(0, self._paths.shape)
+        return tuple(seen.permute(2, 0, 3, 1, 4))
+
+
+def _longer(tensor: Tensor, dim: int, by: int) -> Tensor:
+    """The same with room for more."""
+    shape = list(tensor.shape)
+    shape[dim] = by
+    return torch.cat((tensor, tensor.new_empty(shape)), dim)

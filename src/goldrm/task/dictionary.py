@@ -1,0 +1,160 @@
+"""Tokens to ids and back.
+
+It must not know other files' formats than its own JSON, nor tensors.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from string import Formatter
+
+from goldrm.common.errors import GoldrmError
+from goldrm.task.series import TEMPLATES
+
+PAD, EOS, SEP = "<PAD>", "<EOS>", "<SEP>"
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """The vocabulary: token i is `tokens[i]`. Source: the notebook's step 1.
+
+    Attributes:
+        tokens: every token once, in the order of its id (129 in the notebook's).
+        max_value: the largest integer that a series may hold; 0..max_value are all tokens.
+    """
+
+    tokens: tuple[str, ...]
+    max_value: int
+
+    def __post_init__(self) -> None:
+        """Refuse a vocabulary that can't spell the task.
+
+        Raises:
+            GoldrmError: for duplicates, or missing specials, integers or template words.
+        """
+        duplicates = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
+        if duplicates:
+            raise GoldrmError(f"the dictionary holds {_listed(duplicates)} more than once")
+        required = [PAD, EOS, SEP, *map(str, range(self.max_value + 1)), *template_words()]
+        missing = [token for token in required if token not in self.ids]
+        if missing:
+            raise GoldrmError(
+                f"the dictionary lacks {_listed(missing)}, which prompts or series of "
+                f"task.max_value {self.max_value} need"
+            )
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Token → id."""
+        return {token: token_id for token_id, token in enumerate(self.tokens)}
+
+    @property
+    def pad_id(self) -> int:
+        """Id of the padding token."""
+        return self.ids[PAD]
+
+    @property
+    def eos_id(self) -> int:
+        """Id of the token that ends a completion."""
+        return self.ids[EOS]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's tokens, which white space separates.
+
+        Raises:
+            GoldrmError: when a word isn't in the dictionary.
+        """
+        try:
+            return [self.ids[token] for token in text.split()]
+        except KeyError as error:
+            raise GoldrmError(
+                f"{error.args[0]!r} in {text!r:.200} isn't one of the dictionary's "
+                f"{len(self)} tokens; words and whole numbers up to {self.max_value} are "
+                "separated by spaces"
+            ) from None
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The text of some ids, tokens separated by one space."""
+        return " ".join(self.tokens[token_id] for token_id in token_ids)
+
+    @cached_property
+    def integers(self) -> dict[int, int]:
+        """Id → value, of the tokens that stand for 0..max_value."""
+        return {self.ids[str(value)]: value for value in range(self.max_value + 1)}
+
+    def keep_integers(self, token_ids: Sequence[int]) -> list[int]:
+        """The ids among `token_ids` that stand for integers, in their order."""
+        return [token_id for token_id in token_ids if token_id in self.integers]
+
+    def values(self, token_ids: Sequence[int]) -> list[int]:
+        """The integers that `token_ids`, all of them integer tokens, stand for."""
+        return [self.integers[token_id] for token_id in token_ids]
+
+    def to_json(self) -> str:
+        """The dictionary file's content; the same bytes for the same tokens."""
+        return json.dumps({"tokens": list(self.tokens)}, indent=1) + "\n"
+
+
+def read_tokens(path: Path) -> object:
+    """The token list of a JSON dictionary file, `{"tokens": [strings]}`, not checked further.
+
+    Raises:
+        GoldrmError: when the file is missing or isn't such a file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["tokens"]
+    except FileNotFoundError:
+        raise GoldrmError(
+            f"{path} doesn't exist. Correct the path, or let `dvc repro` make it."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise GoldrmError(
+            f'{path} is not a dictionary file: expected JSON of the form {{"tokens": [...]}}. '
+            "Restore it, or point dictionary.source at a good one."
+        ) from None
+
+
+def from_tokens(tokens: object, max_value: int, name: str) -> Dictionary:
+    """A checked dictionary from whatever a file held as its token list.
+
+    Args:
+        tokens: should be a list of strings.
+        max_value: the task's largest integer.
+        name: what to call the file in messages.
+
+    Raises:
+        GoldrmError: when it isn't one, or can't spell the task.
+    """
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise GoldrmError(f"{name}: the tokens must be a list of strings.")
+    try:
+        return Dictionary(tuple(tokens), max_value)
+    except GoldrmError as error:
+        raise GoldrmError(f"{name}: {error}. Point dictionary.source at a good one.") from None
+
+
+def load(path: Path, max_value: int) -> Dictionary:
+    """Read what `Dictionary.to_json` wrote; raises like `read_tokens` and `from_tokens`."""
+    return from_tokens(read_tokens(path), max_value, str(path))
+
+
+def template_words() -> list[str]:
+    """The words of the prompt templates, each once, in order of appearance."""
+    words = (
+        word
+        for template in TEMPLATES.values()
+        for literal, *_ in Formatter().parse(template)
+        for word in literal.split()
+    )
+    return list(dict.fromkeys(words))
+
+
+def _listed(tokens: Sequence[str]) -> str:
+    shown = ", ".join(f"{token!r:.40}" for token in tokens[:8])
+    return shown if len(tokens) <= 8 else f"{shown} and {len(tokens) - 8} more"

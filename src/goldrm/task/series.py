@@ -1,0 +1,145 @@
+"""Prompts that ask for an arithmetic series, their exact answers, and their splits.
+
+It must not know tokens, tensors or files.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from operator import eq
+from typing import Literal
+
+from goldrm.task.params import TaskParams
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+# Shares of the splits. Not parameters: a series' split is a function of the series and
+# task.split_seed alone, so that no two runs that share a seed can disagree about it.
+VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.1
+
+# The notebook's three wordings (cell "Generate training set").
+TEMPLATES: dict[int, str] = {
+    1: "generate an arithmetic series with {terms} terms starting with value {start} "
+    "and common difference {difference}",
+    2: "make a series of arithmetic type which starts at {start} with {terms} elements "
+    "and {difference} common difference value",
+    3: "Let {terms} be the number of terms {start} the starting number and {difference} "
+    "the common difference then write the arithmetic series",
+}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of the task.
+
+    Attributes:
+        template: which wording, a key of `TEMPLATES`.
+        start: first term.
+        difference: common difference, at least 1.
+        terms: number of terms asked for (fewer are right where the cut at max_value comes first).
+    """
+
+    template: int
+    start: int
+    difference: int
+    terms: int
+
+    @property
+    def text(self) -> str:
+        """The prompt as the language model reads it, tokens separated by one space."""
+        return TEMPLATES[self.template].format(
+            start=self.start, difference=self.difference, terms=self.terms
+        )
+
+    @property
+    def repeats_a_number(self) -> bool:
+        """Whether two of its numbers are equal, so that one may be taken for the other."""
+        return len({self.start, self.difference, self.terms}) < 3
+
+    def exact(self, max_value: int) -> tuple[int, ...]:
+        """The series asked for; terms above `max_value` are cut off."""
+        values = range(self.start, self.start + self.terms * self.difference, self.difference)
+        return tuple(value for value in values if value <= max_value)
+
+
+def common_beginning(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many numbers both begin with."""
+    return sum(takewhile(bool, map(eq, one, other)))
+
+
+def split_text(text: str) -> tuple[Prompt, str] | None:
+    """The prompt that a text begins with and the rest, its completion; None where none fits."""
+    for template, wording in TEMPLATES.items():
+        pattern = re.sub(r"{(\w+)}", r"(?P<\1>[0-9]{1,9})", wording)
+        found = re.match(rf"{pattern}(?:\s+|$)", text)
+        if found:
+            values = {name: int(value) for name, value in found.groupdict().items()}
+            return Prompt(template, **values), text[found.end() :]
+    return None
+
+
+class PromptSpace:
+    """All prompts of a task, numbered 0 … len-1: every template, start, difference and terms."""
+
+    def __init__(self, task_params: TaskParams) -> None:
+        """The space that `task`'s ranges span (27,000 prompts with the notebook's)."""
+        self._task = task_params
+        self._axes = (
+            list(TEMPLATES),
+            list(range(task_params.start.min, task_params.start.max + 1)),
+            list(range(task_params.difference.min, task_params.difference.max + 1)),
+            list(range(task_params.terms.min, task_params.terms.max + 1)),
+        )
+
+    def __len__(self) -> int:
+        size = 1
+        for axis in self._axes:
+            size *= len(axis)
+        return size
+
+    def __getitem__(self, prompt_id: int) -> Prompt:
+        if not 0 <= prompt_id < len(self):
+            raise IndexError(prompt_id)
+        values: list[int] = []
+        for axis in reversed(self._axes):
+            prompt_id, position = divmod(prompt_id, len(axis))
+            values.append(axis[position])
+        terms, difference, start, template = values
+        return Prompt(template, start, difference, terms)
+
+    def id_of(self, prompt: Prompt) -> int:
+        """The number of a prompt; the inverse of indexing.
+
+        Raises:
+            ValueError: when the prompt lies outside the task's ranges.
+        """
+        prompt_id = 0
+        values = (prompt.template, prompt.start, prompt.difference, prompt.terms)
+        for axis, value in zip(self._axes, values, strict=True):
+            prompt_id = prompt_id * len(axis) + axis.index(value)
+        return prompt_id
+
+    def ids_in(self, split: Split) -> list[int]:
+        """The numbers of all prompts whose series belong to a split, ascending."""
+        return [i for i in range(len(self)) if split_of(self[i], self._task) == split]
+
+
+def split_of(prompt: Prompt, task_params: TaskParams) -> Split:
+    """The split of a prompt's series: a function of the series and `task.split_seed` alone.
+
+    What is hashed is the exact series, not (start, difference, terms): the cut at max_value leaves
+    45 % of those triples with the same numbers as another one (95, step 9, any number of terms,
+    is always just "95"), and an answer seen in training isn't unseen because its prompt is.
+    """
+    series = " ".join(map(str, prompt.exact(task_params.max_value)))
+    digest = hashlib.blake2b(f"{task_params.split_seed}/{series}".encode(), digest_size=8).digest()
+    position = int.from_bytes(digest, "big") / 2**64
+    if position < TEST_SHARE:
+        return "test"
+    if position < TEST_SHARE + VALIDATION_SHARE:
+        return "validation"
+    return "train"

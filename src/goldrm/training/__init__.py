@@ -1,0 +1,1 @@
+"""What a readout is trained on, and the training itself."""

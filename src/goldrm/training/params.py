@@ -1,0 +1,70 @@
+"""Recipes: what a reward model is, which completions it is trained on, and how."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from goldrm.common.params import Section
+from goldrm.edits.edits import FURTHER_STEPS, MISREAD_BY, Kind
+from goldrm.reward_model.params import EnsembleParams, LastTokenParams, ReadoutParams
+
+
+class EditsParams(Section):
+    """Exactly labelled variations of series, made for training."""
+
+    lengths: int = Field(ge=0, le=FURTHER_STEPS)
+    misread: int = Field(ge=0, le=len(MISREAD_BY))
+    mistakes: int = Field(ge=0, le=1000)
+    random: int = Field(ge=0, le=1000)
+    kinds: list[Kind]
+    further_prompts: int = Field(ge=0)
+
+
+class DataParams(Section):
+    """Which completions a readout is trained on."""
+
+    num_pairs: Annotated[int, Field(ge=1)] | None
+    completions_per_prompt: Annotated[int, Field(ge=2)] | None
+    ties: bool
+    edits: EditsParams | None
+
+
+class TrainingParams(Section):
+    """Losses, optimiser and stop rules."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    schedule: Literal["constant", "cosine"]
+    weight_decay: float = Field(ge=0)
+    mse_weight: float = Field(ge=0)
+    rank_weight: float = Field(ge=0)
+    margin: bool
+    center_weight: float = Field(ge=0)
+    stop_loss: float = Field(ge=0)
+    patience: Annotated[int, Field(ge=1)] | None
+    checkpoint_epochs: int = Field(ge=1)
+
+
+class Recipe(Section):
+    """All that makes a reward model, given the language model and the sampled completions."""
+
+    readout: ReadoutParams
+    ensemble: EnsembleParams
+    data: DataParams
+    training: TrainingParams
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Recipe":
+        edits = self.data.edits
+        if edits is not None and edits.misread and isinstance(self.readout, LastTokenParams):
+            raise ValueError(
+                "data.edits.misread needs a readout that reads the prompt apart from the "
+                "completion, which last_token doesn't: set it to 0"
+            )
+        return self
+
+
+RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Recipes = Annotated[dict[RecipeName, Recipe], Field(min_length=1)]

@@ -1,0 +1,454 @@
+"""The command `goldrm`: results on stdout, one sentence on stderr, status 1."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from click.testing import Result
+from conftest import ROOT
+from dvc.lock import make_lock
+from notebook_reference import NotebookLM, NotebookRM, load_rm_checkpoint
+from typer.testing import CliRunner
+
+from goldrm.commands.cli import app
+from goldrm.lm.model import Backbone
+from goldrm.lm.sizes import BackboneSizes
+from goldrm.lm.weights import save_backbone
+from goldrm.pipeline import environment
+from goldrm.reward_model.build import new_readout
+from goldrm.reward_model.last_token import LastTokenReadout
+from goldrm.reward_model.model import RewardModel, save_reward_model
+from goldrm.reward_model.params import RewardModelParams
+from goldrm.task.dictionary import Dictionary
+
+PROMPT = "generate an arithmetic series with 5 terms starting with value 3 and common difference 4"
+PAIRS = [
+    (PROMPT, "3 7 11 15 19", "3 7 11 15 25"),
+    ("make a series of arithmetic type", "7", "100 99"),
+    (PROMPT, "0", "3 7 11 15 19"),
+    (PROMPT, "1 2 3", "50"),
+]
+BEST = {"epoch": 3, "step": 15, "train_loss": 0.25, "validation_loss": 0.5}
+METRICS = {
+    "sft": {"exact_match": 0.913},
+    "pairs": {"pairs": 2500, "kept": 0.4321},
+    "train": {"steps": 5005, "val_loss": 1.875},
+    "baseline": {"steps": 1000, "val_loss": 2.5},
+    "eval": {"accuracy": 0.66, "accuracy_low": 0.61},
+}
+
+
+@pytest.fixture(autouse=True)
+def process_settings() -> Iterator[None]:
+    """A command sets up its whole process, which here is the tests' too."""
+    threads, deterministic = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def notebooks(
+    lm: NotebookLM, params: RewardModelParams, sizes: BackboneSizes, seed: int
+) -> NotebookRM:
+    """The notebook's reward model with the weights that a readout of that seed has."""
+    rm = NotebookRM(lm).eval()
+    readout = new_readout(params, sizes, seed)
+    assert isinstance(readout, LastTokenReadout)
+    rm.reward_prediction.load_state_dict(readout.reward_prediction.state_dict())
+    return rm
+
+
+@pytest.fixture
+def reference_rm(
+    last_token: RewardModelParams, small_sizes: BackboneSizes, reference_lm: NotebookLM
+) -> NotebookRM:
+    """The notebook's reward model with the weights that the project's has."""
+    return notebooks(reference_lm, last_token, small_sizes, seed=3)
+
+
+def save_members(
+    folder: Path, params: RewardModelParams, sizes: BackboneSizes, seeds: list[int]
+) -> None:
+    states = [new_readout(params, sizes, seed).state_dict() for seed in seeds]
+    of_all = params.model_copy(update={"members": len(seeds)})
+    save_reward_model(folder, states, of_all, "ab" * 32, BEST)
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    last_token: RewardModelParams,
+    dictionary: Dictionary,
+    small_sizes: BackboneSizes,
+    reference_lm: NotebookLM,
+) -> Path:
+    """A project after `dvc repro`, with small models, in its root folder.
+
+    Its reward model has the notebook's readout too.
+    """
+    monkeypatch.chdir(tmp_path)
+    one_thread = (ROOT / "params.yaml").read_text().replace("threads: 2", "threads: 1")
+    (tmp_path / "params.yaml").write_text(one_thread)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/dictionary.json").write_text(dictionary.to_json())
+    save_backbone(
+        tmp_path / "data/sft", small_sizes, reference_lm.state_dict(), {"sha256": "ab" * 32}
+    )
+    save_members(tmp_path / "data/reward_model", last_token, small_sizes, [3])
+    save_members(tmp_path / "data/baseline", last_token, small_sizes, [4])
+    (tmp_path / "metrics/plots").mkdir(parents=True)
+    for stage, values in METRICS.items():
+        (tmp_path / f"metrics/{stage}.json").write_text(json.dumps(values))
+    (tmp_path / "metrics/plots/learning_curve.png").touch()
+    (tmp_path / "metrics/plots/examples.csv").touch()
+    return tmp_path
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def sentence_of(*arguments: str | Path) -> str:
+    """What a command says that fails as it should."""
+    result = invoke(*arguments)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("goldrm: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def expected_rewards(rm: NotebookRM, dictionary: Dictionary, texts: list[str]) -> list[float]:
+    """The notebook's predictions."""
+    with torch.no_grad():
+        return rm.predict(
+            [torch.tensor([dictionary.ids[word] for word in text.split()]) for text in texts]
+        ).tolist()
+
+
+def write_pairs(path: Path) -> Path:
+    columns = ["prompt", "chosen", "rejected"]
+    if path.suffix == ".jsonl":
+        rows = [json.dumps(dict(zip(columns, pair, strict=True))) for pair in PAIRS]
+        path.write_text("\n".join(rows))
+    elif path.suffix == ".csv":
+        path.write_text("\n".join(",".join(row) for row in [columns, *PAIRS]))
+    else:
+        pd.DataFrame(PAIRS, columns=columns).to_parquet(path)
+    return path
+
+
+def test_help_lists_the_commands():
+    result = invoke("--help")
+    assert result.exit_code == 0
+    for command in ("score", "export", "check", "summary"):
+        assert re.search(rf"\b{command}\b", result.stdout)
+    assert invoke("export", "--help").exit_code == 0
+    assert "course" in invoke("export", "--help").stdout
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, goldrm.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-B", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("completion", ["3 7 11 15 19", "100", ""])
+def test_score_is_the_notebooks(reference_rm: NotebookRM, dictionary: Dictionary, completion: str):
+    result = invoke("score", PROMPT, completion)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert re.fullmatch(r"-?\d+\.\d{6}\n", result.stdout)
+    expected = expected_rewards(reference_rm, dictionary, [f"{PROMPT} {completion}"])
+    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_score_is_that_of_all_members(
+    project: Path, token_damage: RewardModelParams, backbone: Backbone, dictionary: Dictionary
+):
+    save_members(project / "data/reward_model", token_damage, backbone.sizes, [3, 4])
+    members = [new_readout(token_damage, backbone.sizes, seed) for seed in (3, 4)]
+    expected = RewardModel(backbone, members, token_damage, dictionary).score([PROMPT], ["3 7"])
+    result = invoke("score", PROMPT, "3 7")
+    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.csv", "pairs.parquet"])
+def test_pairs_are_scored_in_the_files_order(
+    project: Path, reference_rm: NotebookRM, dictionary: Dictionary, name: str
+):
+    result = invoke("score", "--pairs", write_pairs(project / name))
+    assert (result.exit_code, result.stderr) == (0, "")
+    header, *rows = result.stdout.splitlines()
+    assert header == "chosen_reward,rejected_reward"
+    found = [[float(cell) for cell in row.split(",")] for row in rows]
+    chosen, rejected = (
+        expected_rewards(reference_rm, dictionary, [f"{pair[0]} {pair[side]}" for pair in PAIRS])
+        for side in (1, 2)
+    )
+    assert [row[0] for row in found] == pytest.approx(chosen, abs=1e-5)
+    assert [row[1] for row in found] == pytest.approx(rejected, abs=1e-5)
+    assert len({cell for row in found for cell in row}) > 4  # else the order would show nothing
+
+
+def test_no_pairs_give_the_header(project: Path):
+    (project / "none.csv").write_text("prompt,chosen,rejected\n")
+    result = invoke("score", "--pairs", "none.csv")
+    assert (result.exit_code, result.stdout) == (0, "chosen_reward,rejected_reward\n")
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    "arguments",
+    [[], [PROMPT], [PROMPT, "7", "--pairs", "pairs.csv"], [PROMPT, "--pairs", "pairs.csv"]],
+    ids=["nothing", "no completion", "both", "prompt and pairs"],
+)
+def test_score_says_what_it_takes(arguments: list[str]):
+    assert "PROMPT" in sentence_of("score", *arguments)
+    assert "--pairs" in sentence_of("score", *arguments)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("prompt", "completion", "named"),
+    [
+        (PROMPT, "3 7 eleven", "'eleven'"),
+        ("Write a poem", "3", "'Write'"),
+        (PROMPT, "101", "'101'"),
+    ],
+)
+def test_bad_word_is_named(prompt: str, completion: str, named: str):
+    assert named in sentence_of("score", prompt, completion)
+
+
+@pytest.mark.usefixtures("project")
+def test_nothing_has_no_reward():
+    assert "without a word" in sentence_of("score", "", " ")
+
+
+def test_bad_word_in_a_file_prints_no_part(project: Path):
+    (project / "pairs.csv").write_text(f"prompt,chosen,rejected\n{PROMPT},3,7\n{PROMPT},3,x\n")
+    assert "'x'" in sentence_of("score", "--pairs", "pairs.csv")
+
+
+@pytest.mark.usefixtures("project")
+def test_missing_pairs_are_named():
+    assert "none.csv doesn't exist" in sentence_of("score", "--pairs", "none.csv")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "params.yaml",
+        "data/dictionary.json",
+        "data/sft/config.json",
+        "data/sft/model.safetensors",
+        "data/reward_model/config.json",
+        "data/reward_model/model.safetensors",
+    ],
+)
+def test_missing_part_is_named(project: Path, name: str):
+    (project / name).unlink()
+    assert f"{name} doesn't exist" in sentence_of("score", PROMPT, "7")
+    assert f"{name} doesn't exist" in sentence_of("export", "course", "out.pkl")
+    assert not (project / "out.pkl").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "params.yaml",
+        "data/dictionary.json",
+        "data/sft/config.json",
+        "data/sft/model.safetensors",
+        "data/reward_model/config.json",
+        "data/reward_model/model.safetensors",
+    ],
+)
+def test_cut_part_is_named(project: Path, name: str):
+    content = (project / name).read_bytes()
+    (project / name).write_bytes(content[: len(content) // 2])
+    assert name in sentence_of("score", PROMPT, "7")
+
+
+def test_reward_model_of_another_language_model_is_refused(project: Path):
+    config = project / "data/sft/config.json"
+    config.write_text(config.read_text().replace("ab" * 32, "cd" * 32))
+    assert "another language model" in sentence_of("score", PROMPT, "7")
+
+
+@pytest.mark.parametrize(("options", "seed", "rate"), [([], 3, 2e-3), (["--baseline"], 4, 3e-4)])
+def test_export_is_loaded_by_the_notebook(
+    project: Path,
+    reference_lm: NotebookLM,
+    last_token: RewardModelParams,
+    dictionary: Dictionary,
+    small_sizes: BackboneSizes,
+    options: list[str],
+    seed: int,
+    rate: float,
+):
+    """The reward model or the baseline, each with its own recipe's learning rate."""
+    reference_rm = notebooks(reference_lm, last_token, small_sizes, seed)
+    result = invoke("export", "course", project / "course/step3.pkl", *options)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "course/step3.pkl" in result.stderr
+    torch.manual_seed(99)  # other weights, to be overwritten
+    fresh = NotebookLM(**reference_rm.SFT_LM.net_parameters)
+    loaded = load_rm_checkpoint(project / "course/step3.pkl", fresh).eval()
+    saved = torch.load(project / "course/step3.pkl", weights_only=True)
+    assert saved["optimizer"]["param_groups"][0]["initial_lr"] == rate
+    texts = [f"{prompt} {chosen}" for prompt, chosen, _ in PAIRS]
+    assert expected_rewards(loaded, dictionary, texts) == pytest.approx(
+        expected_rewards(reference_rm, dictionary, texts), abs=1e-5
+    )
+
+
+def test_export_says_which_epoch_was_kept(project: Path):
+    invoke("export", "course", "step3.pkl")
+    saved = torch.load(project / "step3.pkl", weights_only=True)
+    assert (saved["epoch"], saved["loss"]) == (3, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("readout", "found"),
+    [("token_damage", "2 token_damage readouts"), ("last_token", "2 last_token readouts")],
+)
+def test_what_the_course_cannot_hold_is_not_exported(
+    project: Path,
+    token_damage: RewardModelParams,
+    small_sizes: BackboneSizes,
+    readout: str,
+    found: str,
+):
+    params = token_damage.model_copy(update={"readout": readout})
+    save_members(project / "data/reward_model", params, small_sizes, [3, 4])
+    sentence = sentence_of("export", "course", "step3.pkl")
+    assert f"data/reward_model holds {found}" in sentence
+    assert "--baseline" in sentence
+    assert not (project / "step3.pkl").exists()
+    assert invoke("export", "course", "step3.pkl", "--baseline").exit_code == 0
+
+
+def test_export_to_a_bad_place_is_named(project: Path):
+    (project / "place").write_text("a file")
+    assert "place/step3.pkl can't be written" in sentence_of("export", "course", "place/step3.pkl")
+
+
+@pytest.mark.parametrize("best", [None, {}, [], {"epoch": "three", "train_loss": 0.5}], ids=str)
+def test_config_without_its_best_epoch_is_named(project: Path, best: object):
+    path = project / "data/reward_model/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "best": best}))
+    assert "data/reward_model/config.json" in sentence_of("export", "course", "step3.pkl")
+
+
+@pytest.mark.usefixtures("project")
+def test_check_is_quiet_when_all_is_well():
+    result = invoke("check")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_check_names_the_parameter(project: Path):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("batch_size: 100", "batch_size: 0"))
+    assert "baseline.train.batch_size is 0" in sentence_of("check")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5])
+def test_check_removes_a_lock_that_was_cut_short(project: Path, share: float):
+    lock = (ROOT / "dvc.lock").read_bytes()
+    path = project / "dvc.lock"
+    path.write_bytes(lock)
+    assert invoke("check").output == ""
+    assert path.read_bytes() == lock
+    end = lock.index(b"cmd:", int(share * len(lock)))
+    path.write_bytes(lock[:end] if share else b"")
+    result = invoke("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("note: dvc.lock was cut short")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ['{"write": {}, "read": {}}{"wr', "", '{"write": 3}'])
+def test_check_removes_a_record_of_users_that_was_cut_short(project: Path, content: str):
+    """Which DVC refuses until it is removed; but not from under a DVC that is writing it."""
+    path = project / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"write": {}, "read": {}}')
+    assert invoke("check").output == ""
+    path.write_text(content)
+    with make_lock(str(path.with_name("rwlock.lock")), tmp_dir=str(path.parent)):
+        assert invoke("check").output == ""
+    assert path.exists()
+    assert invoke("check").stderr.startswith("note: .dvc/tmp/rwlock was cut short")
+    assert not path.exists()
+
+
+def test_check_says_what_was_made_elsewhere(project: Path):
+    environment.record("train_rm")
+    notes = json.loads((project / "environment.json").read_text())
+    assert notes == {"train_rm": environment.here()}
+    assert invoke("check").output == ""
+    elsewhere = {**notes, "evaluate": "torch 1.0, Python 3.12.0, Linux aarch64 DEFAULT"}
+    (project / "environment.json").write_text(json.dumps(elsewhere))
+    result = invoke("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("note: evaluate ran with torch 1.0")
+    assert environment.here() in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
+def test_damaged_note_of_the_environment_is_written_again(project: Path, content: bytes):
+    (project / "environment.json").write_bytes(content)
+    assert invoke("check").output == ""
+    environment.record("evaluate")
+    assert json.loads((project / "environment.json").read_text()) == {
+        "evaluate": environment.here()
+    }
+
+
+@pytest.mark.usefixtures("project")
+def test_summary_shows_metrics_and_figures():
+    result = invoke("summary")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    for line, (stage, values) in zip(lines, METRICS.items(), strict=False):
+        shown = "  ".join(f"{name} {value}" for name, value in values.items())
+        assert line.split(maxsplit=1) == [stage, shown]
+    assert "metrics/plots/learning_curve.png" in result.stdout
+    assert "metrics/plots/examples.csv" in result.stdout
+    assert "dvc exp run -S" in result.stdout
+
+
+@pytest.mark.parametrize("stage", list(METRICS))
+def test_summary_without_metrics_says_what_makes_them(project: Path, stage: str):
+    (project / f"metrics/{stage}.json").unlink()
+    assert f"metrics/{stage}.json doesn't exist. `dvc repro` makes it" in sentence_of("summary")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"3", b"[" * 100_000])
+def test_summary_of_damaged_metrics_names_them(project: Path, content: bytes):
+    (project / "metrics/eval.json").write_bytes(content)
+    assert "metrics/eval.json is damaged" in sentence_of("summary")
+
+
+def test_installed_command_ends_without_a_traceback(project: Path):
+    goldrm = Path(sys.executable).with_name("goldrm")
+    done = subprocess.run(
+        [goldrm, "score", PROMPT, "3 7 eleven"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"goldrm: 'eleven' in .*\n", done.stderr)

@@ -1,0 +1,240 @@
+"""The real `dvc repro` at small sizes, in a temporary copy of the project."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from notebook_reference import (
+    NotebookLM,
+    save_dictionary,
+    save_sft_checkpoint,
+    save_training_set,
+    training_set,
+)
+from small_pipeline import SmallPipeline
+
+from goldrm.lm import weights as backbone_files
+from goldrm.task import dictionary
+
+STAGES = [
+    *("load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline", "evaluate")
+]
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def plots_of(pipeline: SmallPipeline) -> list[Path]:
+    return sorted((pipeline.folder / "metrics/plots").iterdir())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> SmallPipeline:
+    """A pipeline that has run once. Tests leave its parameters and outputs as they were."""
+    pipeline = SmallPipeline(tmp_path_factory.mktemp("finished"))
+    assert stages_run(pipeline.repro().stdout) == STAGES
+    pipeline.run("git", "add", ".")
+    pipeline.commit("ran")
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(finished: SmallPipeline) -> Iterator[SmallPipeline]:
+    """The finished pipeline, put back afterwards."""
+    yield finished
+    finished.run("git", "checkout", "--quiet", ".")
+    finished.run("dvc", "checkout", "--quiet", "--force")
+
+
+def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
+    assert stages_run(pipeline.repro().stdout) == []
+    assert "up to date" in pipeline.run("dvc", "status").stdout
+    assert pipeline.run("git", "status", "--porcelain").stdout == ""
+    (left,) = (pipeline.folder / ".work").glob("*/*")
+    assert left.parent.name == "evaluate", "finished work goes when a later stage starts"
+
+
+def test_lock_that_was_cut_short_costs_no_work(pipeline: SmallPipeline) -> None:
+    lock = pipeline.folder / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: whole.index(b"cmd:")])
+    assert "validation failed" in pipeline.repro(check=False).stderr
+    assert "cut short" in pipeline.run("goldrm", "check").stderr
+    assert stages_run(pipeline.repro().stdout) == []
+    assert lock.read_bytes() == whole
+
+
+@pytest.mark.parametrize("moment", ["importing", "sampling"])
+def test_ctrl_c_is_one_line_where_processes_share_the_work(
+    finished: SmallPipeline, tmp_path: Path, moment: str
+) -> None:
+    copy = finished.copied(tmp_path / "copy")
+    copy.set_params({"runtime": {"processes": 2}, "pairs": {"num_pairs": 100_000}})
+    command = ("python", "-m", "goldrm.pipeline.run", "stages/generate_pairs.py")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    launcher = copy.start(*command, start_new_session=True, **pipes)
+    workers: list[psutil.Process] = []
+
+    def is_time() -> bool:
+        workers[:] = psutil.Process(launcher.pid).children()
+        chunks = copy.folder.glob(".work/generate_pairs/*/completions-*.parquet")
+        return len(list(chunks)) > 1 if moment == "sampling" else len(workers) == 2
+
+    deadline = time.monotonic() + 60
+    while not is_time() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)  # for Python itself to start
+    os.killpg(launcher.pid, signal.SIGINT)
+    out, err = launcher.communicate(timeout=60)
+    assert len(workers) == 2
+    assert (launcher.returncode, out) == (130, "")
+    assert err == "generate_pairs: interrupted; `dvc repro` goes on from here\n"
+    assert not any(worker.is_running() for worker in workers)
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """What the stages made, by name."""
+    files = [path for out in ("data", "metrics") for path in (folder / out).rglob("*.*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_another_copy_gives_the_same_bytes(
+    pipeline: SmallPipeline, tmp_path: Path, processes: int
+) -> None:
+    other = SmallPipeline(tmp_path)
+    other.set_params({"runtime": {"processes": processes}})
+    other.repro()
+    expected, found = written(pipeline.folder), written(tmp_path)
+    assert found.keys() == expected.keys() >= {"data/completions/test.parquet"}
+    assert [name for name in found if found[name] != expected[name]] == []
+    locks = [(folder / "dvc.lock").read_text() for folder in (tmp_path, pipeline.folder)]
+    assert locks[0] == locks[1]
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "expected"),
+    [
+        ("evaluate", {"examples": 2}, ["evaluate"]),
+        ("train", {"learning_rate": 1e-3}, ["train_rm", "evaluate"]),
+        ("baseline", {"train": {"learning_rate": 1e-3}}, ["train_baseline", "evaluate"]),
+        ("pairs", {"num_pairs": 200}, STAGES[2:]),
+    ],
+)
+def test_a_parameter_runs_only_what_depends_on_it(
+    pipeline: SmallPipeline, section: str, change: dict[str, object], expected: list[str]
+) -> None:
+    pipeline.set_params({section: change})
+    assert stages_run(pipeline.repro().stdout) == expected
+
+
+def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPipeline) -> None:
+    splits = {
+        name: pd.read_parquet(pipeline.folder / f"data/pairs/{name}.parquet")
+        for name in ("train", "validation", "test")
+    }
+    assert sum(map(len, splits.values())) == 300
+    for name, rows in splits.items():
+        completions = pd.read_parquet(pipeline.folder / f"data/completions/{name}.parquet")
+        texts = set(zip(completions["prompt_id"], completions["completion"], strict=True))
+        for side in ("chosen", "rejected"):
+            assert set(zip(rows["prompt_id"], rows[side], strict=True)) <= texts
+    series = {
+        name: set(zip(rows["start"], rows["difference"], rows["terms"], strict=True))
+        for name, rows in splits.items()
+    }
+    assert not series["train"] & series["test"]
+    assert not series["train"] & series["validation"]
+    assert not series["validation"] & series["test"]
+
+
+def test_dvc_shows_params_metrics_and_plots(pipeline: SmallPipeline) -> None:
+    shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json").stdout)
+    files = shown[""]["data"]
+    names = ("sft", "pairs", "train", "baseline", "eval")
+    assert set(files) == {f"metrics/{name}.json" for name in names}
+    assert all(len(file["data"]) <= 8 for file in files.values())
+    pipeline.set_params({"train": {"learning_rate": 3e-3}})
+    assert "train.learning_rate" in pipeline.run("dvc", "params", "diff").stdout
+    pipeline.repro()
+    assert "train_loss" in pipeline.run("dvc", "metrics", "diff").stdout
+    page = pipeline.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
+    shown = Path(page).read_text()
+    assert [path.name for path in plots_of(pipeline) if path.stem not in shown] == []
+
+
+def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipeline) -> None:
+    done = pipeline.run("dvc", "exp", "run", "-S", "train.learning_rate=1e-4")
+    assert stages_run(done.stdout) == ["train_rm", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "sentence"),
+    [
+        ("train", {"learning_rate": -1.0}, "train.learning_rate is -1.0"),
+        ("train", {"batch_size": 100_000}, "fewer than the batch_size of 100000"),
+        ("sft", {"sha256": "0" * 64}, "sft.sha256 pins 000"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence_and_what_was_made_comes_back(
+    pipeline: SmallPipeline, section: str, change: dict[str, object], sentence: str
+) -> None:
+    before = (pipeline.folder / "dvc.lock").read_bytes()
+    pipeline.set_params({section: change})
+    failed = pipeline.repro(check=False)
+    assert failed.returncode != 0
+    assert sentence in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert (pipeline.folder / "dvc.lock").read_bytes() == before
+    pipeline.run("git", "checkout", "--quiet", "params.yaml")
+    assert stages_run(pipeline.repro().stdout) == []
+
+
+def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None:
+    test_pairs = pd.read_parquet(pipeline.folder / "data/pairs/test.parquet")
+    test_pairs.to_json(pipeline.folder / "pairs.jsonl", orient="records", lines=True)
+    scored = pipeline.run("goldrm", "score", "--pairs", "pairs.jsonl").stdout.splitlines()
+    first = test_pairs.iloc[0]
+    single = pipeline.run("goldrm", "score", first["prompt"], first["chosen"]).stdout
+    assert scored[0] == "chosen_reward,rejected_reward"
+    assert len(scored) == len(test_pairs) + 1
+    assert float(scored[1].split(",")[0]) == pytest.approx(float(single), abs=1e-5)
+    summary = pipeline.run("goldrm", "summary").stdout
+    assert all(f"metrics/plots/{path.name}" in summary for path in plots_of(pipeline))
+    (pipeline.folder / "pairs.jsonl").unlink()
+
+
+def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> None:
+    pipeline = SmallPipeline(tmp_path)
+    tokens = dictionary.load(tmp_path / "data/source/dictionary.json", max_value=100)
+    state, declared = backbone_files.read_tensors(tmp_path / "small_sft.safetensors")
+    declared.pop("split_seed")
+    lm = NotebookLM(**declared)
+    lm.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    torch.manual_seed(0)
+    save_dictionary(tmp_path / "dictionary.pt", list(tokens.tokens))
+    save_sft_checkpoint(tmp_path / "sft.pkl", lm, ids_as_tensors=True)
+    source = "data/source/pairs/training_set.pt"
+    save_training_set(tmp_path / source, training_set(lm, list(tokens.tokens), num_pairs=130))
+    pipeline.set_params(
+        {
+            "dictionary": {"source": "dictionary.pt"},
+            "sft": {"source": "sft.pkl"},
+            "pairs": {"source": source, "num_pairs": 120},
+        }
+    )
+    assert stages_run(pipeline.repro().stdout) == STAGES
+    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
+    pipeline.run("goldrm", "export", "course", "--baseline", "step3.pkl")
+    saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
+    assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}

@@ -1,0 +1,285 @@
+"""A reward belongs to its prompt and completion, and to nothing that is beside them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from notebook_reference import NotebookLM, NotebookRM
+from torch import Tensor
+
+from goldrm.common.errors import GoldrmError
+from goldrm.common.tensor_files import read_tensors, write_tensors
+from goldrm.lm.model import Backbone
+from goldrm.lm.weights import save_backbone
+from goldrm.reward_model.build import new_readout
+from goldrm.reward_model.last_token import LastTokenReadout
+from goldrm.reward_model.model import SCORE_BATCH, RewardModel, load_reward_model, save_reward_model
+from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.token_damage import TokenDamageReadout
+from goldrm.task.dictionary import Dictionary
+
+CPU = torch.device("cpu")
+PROMPT = "make a series of arithmetic type which starts at 3 with 7 elements and 4 common " + (
+    "difference value"
+)
+
+
+@pytest.fixture
+def reference_rm(reference_lm: NotebookLM) -> NotebookRM:
+    torch.manual_seed(2)
+    return NotebookRM(reference_lm).eval()
+
+
+@pytest.fixture
+def reward_model(
+    backbone: Backbone,
+    reference_rm: NotebookRM,
+    dictionary: Dictionary,
+    last_token: RewardModelParams,
+) -> RewardModel:
+    """Ours with the reference's weights."""
+    readout = LastTokenReadout(24)
+    readout.reward_prediction.load_state_dict(reference_rm.reward_prediction.state_dict())
+    return RewardModel(backbone, [readout], last_token, dictionary)
+
+
+@pytest.fixture
+def two_members(
+    backbone: Backbone, dictionary: Dictionary, token_damage: RewardModelParams
+) -> RewardModel:
+    """Two readouts of every token; the worse reward counts."""
+    params = token_damage.model_copy(update={"combine": "worst", "dropout": 0.5})
+    members = [new_readout(params, backbone.sizes, seed) for seed in (1, 2)]
+    return RewardModel(backbone, members, params, dictionary)
+
+
+@pytest.fixture(params=["reward_model", "two_members"])
+def either(request: pytest.FixtureRequest) -> RewardModel:
+    return request.getfixturevalue(request.param)
+
+
+def notebooks(rm: NotebookRM, dictionary: Dictionary, texts: list[str]) -> list[float]:
+    """The reference's rewards; of texts longer than the context the last 40 tokens."""
+    with torch.no_grad():
+        return rm.predict([torch.tensor(dictionary.encode(text)[-40:]) for text in texts]).tolist()
+
+
+def some_completions(count: int) -> list[str]:
+    generator = torch.Generator().manual_seed(8)
+
+    def drawn(low: int, high: int, size: int) -> Tensor:
+        return torch.randint(low, high, (size,), generator=generator)
+
+    return [" ".join(map(str, drawn(0, 101, n).tolist())) for n in drawn(1, 30, count).tolist()]
+
+
+def approx(rewards: list[float]) -> object:
+    return pytest.approx(rewards, abs=1e-5)
+
+
+def test_rewards_are_the_notebooks(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary
+):
+    completions = some_completions(12)
+    rewards = reward_model.score([PROMPT] * 12, completions)
+    assert rewards == approx(
+        notebooks(reference_rm, dictionary, [f"{PROMPT} {text}" for text in completions])
+    )
+
+
+@pytest.mark.parametrize("ending", ["<PAD>", "<EOS>", "<EOS> <PAD>", "<EOS> <EOS>", "<SEP>"])
+def test_completion_that_ends_like_padding_is_scored_at_its_real_end(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary, ending: str
+):
+    """transformers' issue 35352: the last token was looked for by its id, so not by position."""
+    texts = ["3 7 11", f"3 7 11 {ending}"]
+    rewards = reward_model.score([PROMPT] * 2, texts)
+    assert rewards == approx(
+        notebooks(reference_rm, dictionary, [f"{PROMPT} {text}" for text in texts])
+    )
+    assert abs(rewards[0] - rewards[1]) > 1e-4
+
+
+def test_chosen_and_rejected_of_different_lengths_differ(reward_model: RewardModel):
+    """RLHFlow's issue 49: both got identical scores, of a padding token."""
+    chosen, rejected = reward_model.score([PROMPT] * 2, ["3 7 11 15 19 23 27", "3 7 11 15 27"])
+    assert abs(chosen - rejected) > 1e-4
+
+
+def test_long_text_counts_by_its_last_40_tokens(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary
+):
+    completion = " ".join(map(str, range(60)))
+    rewards = reward_model.score([PROMPT, "series " * 30, ""], [completion] * 3)
+    assert rewards == approx(notebooks(reference_rm, dictionary, [completion]) * 3)
+
+
+def test_reward_does_not_depend_on_company_order_or_batch(either: RewardModel):
+    """reward-bench's issue 137: scores changed with the batch size."""
+    completions = some_completions(SCORE_BATCH + 44)
+    prompts = [PROMPT, "write the series"] * (len(completions) // 2)
+    together = either.score(prompts, completions)
+    backwards = either.score(prompts[::-1], completions[::-1])
+    assert backwards[::-1] == approx(together)
+    some = range(0, len(completions), 7)
+    alone = [either.score([prompts[i]], [completions[i]])[0] for i in some]
+    assert [together[i] for i in some] == approx(alone)
+    assert len({round(reward, 4) for reward in together}) > 200, "the rewards should differ"
+
+
+@pytest.mark.parametrize("combine", ["worst", "mean"])
+def test_members_are_combined_and_no_reward_is_above_the_ceiling(
+    two_members: RewardModel, combine: str
+):
+    """The ceiling is the combined reward's: that of a doubtful and a sure member may be there."""
+    params = two_members.params.model_copy(update={"combine": combine})
+    model = replace(two_members, params=params)
+    texts = [PROMPT] * 8, some_completions(8)
+    of_each = [replace(model, members=[member]).score(*texts) for member in model.members]
+    assert all(abs(a - b) > 1e-4 for a, b in zip(*of_each, strict=True)), "they should differ"
+    one_of = min if combine == "worst" else fmean
+    together = [one_of(both) for both in zip(*of_each, strict=True)]
+    assert model.score(*texts) == approx(together)
+    ceiling = sorted(together)[4]
+    for member in model.members:
+        assert isinstance(member, TokenDamageReadout)
+        member.ceiling.fill_(ceiling)
+    assert model.score(*texts) == approx([min(each, ceiling) for each in together])
+
+
+def test_dropout_is_off(either: RewardModel):
+    expected = either.score([PROMPT], ["3 7"])
+    either.backbone.train()
+    for member in either.members:
+        member.train()
+    assert either.score([PROMPT], ["3 7"]) == expected
+
+
+def test_white_space_does_not_matter(either: RewardModel):
+    assert either.score([f" {PROMPT}\n"], ["3  7\t11 "]) == either.score([PROMPT], ["3 7 11"])
+
+
+def test_prompt_alone_has_a_reward(
+    reward_model: RewardModel, reference_rm: NotebookRM, dictionary: Dictionary
+):
+    assert reward_model.score([PROMPT], [""]) == approx(
+        notebooks(reference_rm, dictionary, [PROMPT])
+    )
+
+
+def test_every_text_has_a_reward_of_its_own(two_members: RewardModel):
+    """No completion, no prompt, and both of any length."""
+    long = " ".join(["7"] * 60)
+    texts = [(PROMPT, ""), ("", "3 7"), (long, "3"), (PROMPT, long), (long, long)]
+    rewards = two_members.score(*zip(*texts, strict=True))
+    assert len({round(reward, 5) for reward in rewards}) == len(texts)
+
+
+def test_nothing_to_score_has_no_rewards(either: RewardModel):
+    assert either.score([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "word"),
+    [
+        (PROMPT, "3 7 eleven", "eleven"),
+        ("compose a series", "3 7", "compose"),
+        (PROMPT, "101", "101"),
+    ],
+)
+def test_word_outside_the_dictionary_is_refused(
+    reward_model: RewardModel, prompt: str, completion: str, word: str
+):
+    with pytest.raises(GoldrmError, match=rf"'{word}' in .* isn't one of the dictionary's 129"):
+        reward_model.score([PROMPT, prompt], ["3 7", completion])
+
+
+@pytest.mark.parametrize(("prompt", "completion"), [("", ""), ("  ", "\n")])
+def test_nothing_at_all_is_refused(reward_model: RewardModel, prompt: str, completion: str):
+    with pytest.raises(GoldrmError, match="without a word"):
+        reward_model.score([PROMPT, prompt], ["3 7", completion])
+
+
+# The folder
+
+
+@pytest.fixture
+def sft_folder(backbone: Backbone, tmp_path: Path) -> Path:
+    folder = tmp_path / "sft"
+    save_backbone(folder, backbone.sizes, backbone.state_dict(), {"sha256": "a" * 64})
+    return folder
+
+
+def save(folder: Path, reward_model: RewardModel, sha256: str = "a" * 64) -> None:
+    states = [member.state_dict() for member in reward_model.members]
+    best = {"step": 7, "validation_loss": 0.5}
+    save_reward_model(folder, states, reward_model.params, sha256, best)
+
+
+def test_saved_model_gives_the_same_rewards(
+    either: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path
+):
+    """OpenRLHF's issue 1342: the head was lost on saving, and a fresh one loaded in silence."""
+    save(tmp_path / "rm", either)
+    loaded = load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+    assert loaded.params == either.params
+    texts = [PROMPT] * 10, some_completions(10)
+    assert loaded.score(*texts) == approx(either.score(*texts))
+
+
+def test_saving_twice_gives_the_same_bytes(either: RewardModel, tmp_path: Path):
+    for name in ("first", "second"):
+        save(tmp_path / name, either)
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_readout_of_another_language_model_is_refused(
+    reward_model: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path
+):
+    save(tmp_path / "rm", reward_model, sha256="b" * 64)
+    with pytest.raises(GoldrmError, match="was trained on another language model"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+@pytest.mark.parametrize("lacking", ["0.scale.mean", "1.reward.bias", "1.ceiling"])
+def test_incomplete_readout_is_refused(
+    two_members: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, lacking: str
+):
+    save(tmp_path / "rm", two_members)
+    path = tmp_path / "rm/model.safetensors"
+    tensors, _ = read_tensors(path)
+    write_tensors(path, {name: tensors[name] for name in tensors if name != lacking})
+    with pytest.raises(GoldrmError, match=rf"rm/model\.safetensors lacks tensor {lacking[2:]}"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("readout", "mean"), ("layers", [2, 0]), ("members", None)]
+)
+def test_damaged_config_is_refused(
+    reward_model: RewardModel,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
+    name: str,
+    value: object,
+):
+    save(tmp_path / "rm", reward_model)
+    path = tmp_path / "rm/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(GoldrmError, match=r"rm/config\.json is damaged"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_missing_file_is_named(
+    reward_model: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, file: str
+):
+    save(tmp_path / "rm", reward_model)
+    (tmp_path / "rm" / file).unlink()
+    with pytest.raises(GoldrmError, match=rf"rm/{file} doesn't exist.*dvc repro"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)

@@ -1,0 +1,335 @@
+"""The stand-in language model learns exact answers at every offset, and no held-out series."""
+
+import copy
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from params import SftPhaseParams, SftTrainParams
+from scipy import stats
+from sft_training import IGNORED, Sequence, _batch, train_sft, training_sequences
+from torch import Tensor
+
+from goldrm.common.params import IntRange
+from goldrm.common.random_streams import random_stream
+from goldrm.common.resume import ResumePoint
+from goldrm.generation.decoding import complete
+from goldrm.generation.params import DecoderName
+from goldrm.lm.model import Backbone
+from goldrm.lm.sizes import BackboneSizes
+from goldrm.task.dictionary import Dictionary
+from goldrm.task.params import TaskParams
+from goldrm.task.series import PromptSpace, split_of, split_text
+
+CPU = torch.device("cpu")
+PAD, EOS = 0, 1
+PHASE = SftPhaseParams(
+    steps=8,
+    batch_size=4,
+    learning_rate=0.01,
+    warmup_steps=3,
+    offset_draws=2,
+    counted_weight=1.0,
+    dropout=True,
+    bfloat16=False,
+)
+
+
+@pytest.fixture
+def sizes() -> BackboneSizes:
+    return BackboneSizes(
+        num_tokens=12,
+        d=16,
+        num_heads=2,
+        context_length=12,
+        dropout=0.1,
+        num_layers=1,
+        padding_int=PAD,
+        eos_int=EOS,
+    )
+
+
+@pytest.fixture
+def sequences() -> list[Sequence]:
+    """Prompts and answers of several lengths; the second's prompt ends at 9 to 11 only."""
+    return [
+        Sequence([2, 3, 4], [5, 6, 7, EOS], counted=True),
+        Sequence([8, 2, 2, 9, 10, 11, 3, 9, 8, 4], [10, EOS], counted=True),
+        Sequence([9, 4, 6], [8, 7, 6, 5, EOS], counted=True),
+    ]
+
+
+@pytest.fixture
+def recipe() -> SftTrainParams:
+    return SftTrainParams(
+        phases=[PHASE, PHASE.model_copy(update={"steps": 5, "offset_draws": 1})],
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        checkpoint_steps=2,
+    )
+
+
+def with_phase(recipe: SftTrainParams, **changes: Any) -> SftTrainParams:
+    """The recipe with its first phase only, changed."""
+    phase = recipe.phases[0].model_copy(update=changes)
+    return recipe.model_copy(update={"phases": [phase]})
+
+
+class Remembered(ResumePoint):
+    """Keeps all checkpoints in memory."""
+
+    def __init__(self) -> None:
+        self.saved: list[dict[str, Any]] = []
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.saved.append(copy.deepcopy(dict(state)))
+
+    def load(self) -> dict[str, Any] | None:
+        return None
+
+
+class Killed(ResumePoint):
+    """A kill comes just before the n-th checkpoint is written."""
+
+    def __init__(self, path: Path, n: int) -> None:
+        super().__init__(path)
+        self.left = n
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        super().save(state)
+
+
+def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return list(first) == list(second) and all(torch.equal(first[k], second[k]) for k in first)
+
+
+# What is learnt
+
+
+@pytest.fixture(scope="module")
+def some_task(task_params: TaskParams) -> TaskParams:
+    """A part of the task, where many prompts share their series by the cut at 100."""
+    return task_params.model_copy(update={"start": IntRange(min=80, max=99)})
+
+
+@pytest.fixture(scope="module")
+def learnt(dictionary: Dictionary, some_task: TaskParams) -> list[tuple[str, str]]:
+    """The texts of all training sequences: prompt and answer."""
+    return [
+        (dictionary.decode(sequence.prompt_ids), dictionary.decode(sequence.answer_ids))
+        for sequence in training_sequences(dictionary, some_task)
+    ]
+
+
+def test_all_prompts_of_the_train_split_are_learnt(
+    learnt: list[tuple[str, str]], some_task: TaskParams
+):
+    space = PromptSpace(some_task)
+    prompts = [space[i] for i in range(len(space))]
+    expected = {prompt.text for prompt in prompts if split_of(prompt, some_task) == "train"}
+    assert sorted(prompt for prompt, _ in learnt) == sorted(expected)
+
+
+def test_answers_are_the_exact_series_and_the_end(learnt: list[tuple[str, str]]):
+    for prompt, answer in learnt:
+        parts = split_text(prompt)
+        assert parts is not None
+        series = range(parts[0].start, 101, parts[0].difference)[: parts[0].terms]
+        assert answer == " ".join([*map(str, series), "<EOS>"])
+
+
+def test_no_held_out_series_is_learnt(learnt: list[tuple[str, str]], some_task: TaskParams):
+    """Else the reward model would be tested on hidden states that have seen the answers."""
+    space = PromptSpace(some_task)
+    held_out = [space[i] for split in ("validation", "test") for i in space.ids_in(split)]
+    series = {" ".join(map(str, prompt.exact(100))) for prompt in held_out}
+    assert len(series) > 30
+    assert series.isdisjoint(answer.removesuffix(" <EOS>") for _, answer in learnt)
+
+
+# The batches
+
+
+def laid_out(sequence: Sequence, offset: int, context: int) -> tuple[list[int], list[int]]:
+    """Tokens and targets of a sequence at an offset, position by position."""
+    whole = dict(enumerate(sequence.prompt_ids + sequence.answer_ids, start=offset))
+    end = offset + len(whole) - 1  # what follows the last token isn't predicted
+    first_target = offset + len(sequence.prompt_ids) - 1
+    tokens = [whole[p] if offset <= p < end else PAD for p in range(context)]
+    targets = [whole[p + 1] if first_target <= p < end else IGNORED for p in range(context)]
+    return tokens, targets
+
+
+def test_batch_holds_sequences_at_random_offsets(sizes: BackboneSizes, sequences: list[Sequence]):
+    """From 0 up to where the prompt ends at the last position; what runs over is cut off."""
+    with random_stream(0, "test batch"):
+        batch = _batch(sequences, sizes, PHASE.model_copy(update={"batch_size": 3000}))
+    possible = {
+        tuple(map(tuple, laid_out(sequence, offset, 12))): (index, offset)
+        for index, sequence in enumerate(sequences)
+        for offset in range(12 - len(sequence.prompt_ids) + 1)
+    }
+    rows = zip(*(part.tolist() for part in batch), strict=True)
+    found = [possible[tuple(map(tuple, row))] for row in rows]
+    assert set(found) == set(possible.values())
+    counts = Counter(index for index, _ in found)
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+
+
+def test_layout_by_hand(sizes: BackboneSizes):
+    """The prompt's last token predicts the answer's first, the answer's last the end."""
+    sequence = Sequence([2, 3], [5, 6, EOS], counted=True)
+    rows = {
+        (2, 3, 5, 6, PAD): (IGNORED, 5, 6, EOS, IGNORED),
+        (PAD, 2, 3, 5, 6): (IGNORED, IGNORED, 5, 6, EOS),
+        (PAD, PAD, 2, 3, 5): (IGNORED, IGNORED, IGNORED, 5, 6),
+        (PAD, PAD, PAD, 2, 3): (IGNORED, IGNORED, IGNORED, IGNORED, 5),
+    }
+    with random_stream(0, "test batch"):
+        token_ids, targets = _batch(
+            [sequence],
+            replace(sizes, context_length=5),
+            PHASE.model_copy(update={"batch_size": 100}),
+        )
+    found = dict(zip(map(tuple, token_ids.tolist()), map(tuple, targets.tolist()), strict=True))
+    assert found == rows
+
+
+# Training
+
+
+@pytest.mark.parametrize("decoder", ["kv_cache", "sliding_window"])
+def test_model_learns_to_answer_under_both_decoders(
+    learnt_model: tuple[Backbone, list[Sequence]], decoder: DecoderName
+):
+    """Trained on whole sequences in the window only, a model gets 0 under the sliding one."""
+    model, sequences = learnt_model
+    prompts = [sequence.prompt_ids for sequence in sequences]
+    answers = [sequence.answer_ids[:-1] for sequence in sequences]
+    assert complete(model, prompts, decoder, 0.0, 6) == answers
+
+
+@pytest.fixture(scope="module")
+def learnt_model() -> tuple[Backbone, list[Sequence]]:
+    sizes = BackboneSizes(
+        num_tokens=12,
+        d=24,
+        num_heads=2,
+        context_length=12,
+        dropout=0.0,
+        num_layers=2,
+        padding_int=PAD,
+        eos_int=EOS,
+    )
+    sequences = [
+        Sequence([2, 3, 4], [5, 6, 7, EOS], counted=True),
+        Sequence([8, 2, 4, 9], [10, EOS], counted=True),
+        Sequence([9, 4, 6, 2, 4], [8, 7, 6, 5, EOS], counted=True),
+    ]
+    phase = PHASE.model_copy(update={"steps": 250, "batch_size": 16, "warmup_steps": 20})
+    recipe = SftTrainParams(
+        phases=[phase], weight_decay=0.01, max_grad_norm=1.0, checkpoint_steps=1000
+    )
+    model = Backbone(sizes)
+    model.load_state_dict(train_sft(sizes, sequences, recipe, 0, CPU, Remembered()))
+    return model.frozen(), sequences
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "shares"),
+    [
+        (3, [1 / 3, 2 / 3, 1, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5]),
+        (0, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+    ],
+)
+def test_learning_rate_rises_and_falls(
+    sizes: BackboneSizes,
+    sequences: list[Sequence],
+    recipe: SftTrainParams,
+    warmup_steps: int,
+    shares: list[float],
+):
+    """Adam's first step moves the weights by the learning rate, whatever the gradient is."""
+    recipe = recipe.model_copy(update={"checkpoint_steps": 1})
+    recipe = with_phase(recipe, warmup_steps=warmup_steps)
+    still, remembered = Remembered(), Remembered()
+    train_sft(sizes, sequences, with_phase(recipe, learning_rate=1e-30), 0, CPU, still)
+    train_sft(sizes, sequences, recipe, 0, CPU, remembered)
+
+    before, after = still.saved[0]["model"], remembered.saved[0]["model"]
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert moved == pytest.approx(0.01 * shares[0], rel=1e-3)
+    rates = [state["optimizer"]["param_groups"][0]["lr"] for state in remembered.saved]
+    assert rates == pytest.approx([0.01 * share for share in [*shares[1:], 0]])
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "bfloat16"), [(1, False), (3, True), (4, False), (5, False), (6, False)]
+)
+def test_killed_training_ends_in_the_same_weights(
+    sizes: BackboneSizes,
+    sequences: list[Sequence],
+    recipe: SftTrainParams,
+    tmp_path: Path,
+    killed_at: int,
+    bfloat16: bool,
+):
+    phases = [phase.model_copy(update={"bfloat16": bfloat16}) for phase in recipe.phases]
+    recipe = recipe.model_copy(update={"phases": phases})
+    whole = train_sft(sizes, sequences, recipe, 0, CPU, ResumePoint(tmp_path / "whole.pt"))
+    killed = tmp_path / "killed.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train_sft(sizes, sequences, recipe, 0, CPU, Killed(killed, killed_at))
+    assert killed.exists() == (killed_at > 1)
+    resumed = train_sft(sizes, sequences, recipe, 0, CPU, ResumePoint(killed))
+    assert equal(resumed, whole)
+
+
+def test_a_phase_begins_with_the_one_befores_rounded_weights(
+    sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams
+):
+    """So a stored 16-bit model is a place to go on from; the optimiser starts afresh."""
+    first = train_sft(sizes, sequences, with_phase(recipe), 0, CPU, Remembered())
+    still = recipe.phases[1].model_copy(update={"learning_rate": 1e-30})
+    recipe = recipe.model_copy(update={"phases": [recipe.phases[0], still]})
+    assert all(tensor.dtype == torch.float16 for tensor in first.values())
+    assert equal(train_sft(sizes, sequences, recipe, 0, CPU, Remembered()), first)
+
+
+def test_resumed_training_does_not_begin_again(
+    sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams, tmp_path: Path
+):
+    """What is done is taken from the checkpoint: at its end there is nothing left to draw from."""
+    recipe = with_phase(recipe)
+    resume_point = ResumePoint(tmp_path / "training.pt")
+    whole = train_sft(sizes, sequences, recipe, 0, CPU, resume_point)
+    assert equal(train_sft(sizes, [], recipe, 0, CPU, resume_point), whole)
+
+
+def test_weights_depend_on_the_seed_alone(
+    sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams
+):
+    runs: list[Mapping[str, Tensor]] = []
+    for seed, global_seed in [(0, 1), (0, 2), (1, 2)]:
+        torch.manual_seed(global_seed)
+        runs.append(train_sft(sizes, sequences, recipe, seed, CPU, Remembered()))
+    assert equal(runs[0], runs[1])
+    assert not equal(runs[1], runs[2])
+
+
+def test_dropout_is_on_while_training(
+    sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams
+):
+    """The seed gives both runs the same batches and initial weights."""
+    weights = [
+        train_sft(replace(sizes, dropout=dropout), sequences, recipe, 0, CPU, Remembered())
+        for dropout in (0.0, 0.5)
+    ]
+    assert not equal(*weights)
