@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import yaml
-from conftest import ROOT, sizes_for
+from small_models import ROOT, sizes_for
 
 from goldrm.common.random_streams import random_stream
 from goldrm.common.tensor_files import write_tensors

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import Result
-from conftest import ROOT
 from dvc.lock import make_lock
 from notebook_reference import NotebookLM, NotebookRM, load_rm_checkpoint
+from small_models import ROOT
 from typer.testing import CliRunner
 
 from goldrm.commands.cli import app

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from params import load_upstream_params
 from pydantic import ValidationError
+from small_models import ROOT
 
 from goldrm.commands.params import Params, load_params
 from goldrm.common.errors import GoldrmError

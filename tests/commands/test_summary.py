@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from small_models import ROOT
 
 from goldrm.commands.summary import report
 

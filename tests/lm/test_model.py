@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import layer_states
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NotebookLM, NotebookRM
+from small_models import layer_states
 from torch import Tensor, nn
 
 from goldrm.lm.cache import KeyValueCache

@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from notebook_reference import (
@@ -24,6 +23,7 @@ from notebook_reference import (
     save_sft_checkpoint,
     save_training_set,
 )
+from small_models import ROOT
 from typer.testing import CliRunner
 
 from goldrm.commands.cli import app

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import layer_states
 from notebook_reference import NotebookLM, NotebookRM
+from small_models import layer_states
 from torch import Tensor
 
 from goldrm.lm.model import Backbone

@@ -4,10 +4,10 @@ from itertools import accumulate
 
 import pytest
 import torch
-from conftest import layer_states
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NotebookLM
+from small_models import layer_states
 
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes

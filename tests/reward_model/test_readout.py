@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import labelled, states_of
 from notebook_reference import NotebookLM, NotebookRM, freeze_backbone
+from small_states import labelled, states_of
 from torch import Tensor
 from torch.nn import functional as F
 

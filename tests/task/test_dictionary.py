@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import NUM_TEMPLATES, keep_integers, prompt_text
+from small_models import ROOT
 
 from goldrm.common.errors import GoldrmError
 from goldrm.task.dictionary import Dictionary, from_tokens, load, read_tokens, template_words

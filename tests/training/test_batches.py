@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import labelled, states_of
 from hypothesis import given
 from hypothesis import strategies as st
+from small_states import labelled, states_of
 from torch import Tensor
 
 from goldrm.reward_model import states as states_module

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from conftest import labelled, states_of
 from notebook_reference import (
     Entry,
     NotebookLM,
@@ -17,6 +16,7 @@ from notebook_reference import (
     training_loss,
     training_step,
 )
+from small_states import labelled, states_of
 from torch import Tensor, nn
 
 from goldrm.commands.params import Params

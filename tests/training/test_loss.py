@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import labelled, states_of
 from jaxtyping import TypeCheckError
 from notebook_reference import NotebookLM, NotebookRM, freeze_backbone, training_loss
+from small_states import labelled, states_of
 
 from goldrm.commands.params import Params
 from goldrm.lm.model import Backbone
