@@ -1,11 +1,15 @@
 # make repro and make test do all the set-up they need; a second call installs nothing.
+.DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: repro test lint bench scale study chaos upstream setup clean
+.PHONY: help repro test lint bench scale study chaos upstream setup clean
+
+help:  ## print this
+	@sed -n 's/^\([a-z]*\):[a-z ]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 repro: setup  ## train and evaluate the reward model
 	goldrm check
@@ -15,10 +19,11 @@ repro: setup  ## train and evaluate the reward model
 test: setup  ## run the tests
 	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-lint: setup  ## formatting, style, types
+lint: setup  ## formatting, style, types, which folder may import which
 	ruff format --check .
 	ruff check .
 	basedpyright
+	lint-imports
 
 bench: setup  ## measure speed against the notebook's way
 	python benchmarks/bench.py
@@ -51,4 +56,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
-	rm -rf .work upstream/.work data/sft data/pairs data/completions data/reward_model data/baseline data/dictionary.json
+	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/dictionary.json

@@ -1,75 +1,104 @@
-"""Stage evaluate: how well the reward model ranks and predicts on unseen series."""
+"""Stage evaluate: how well the reward models rank and predict on unseen series."""
 
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
-from goldrm.commands.params import Params, load_params
-from goldrm.common import workers as distributed
 from goldrm.common.device import set_up
+from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_json
+from goldrm.common.params import Section, Seed, SharedRuntimeParams
 from goldrm.common.tables import read_csv, read_parquet, write_csv
-from goldrm.evaluation import evaluate as judgement
 from goldrm.evaluation import plots
-from goldrm.evaluation import tables as evaluation
-from goldrm.generation import chunks as generation
-from goldrm.lm import weights as backbone_files
+from goldrm.evaluation.evaluate import EvaluationData, drawn_test_prompts, evaluate_models
+from goldrm.evaluation.params import EvaluateParams
+from goldrm.evaluation.tables import headline
+from goldrm.generation.chunks import sample_of_prompts
+from goldrm.generation.params import SamplingParams
+from goldrm.lm.weights import load_backbone
 from goldrm.pipeline.paths import (
-    BASELINE,
     COMPLETIONS,
     DICTIONARY,
+    LEARNING_CURVES,
     METRICS,
+    MODELS,
     PAIRS,
     PLOTS,
-    REWARD_MODEL,
     SFT,
 )
-from goldrm.pipeline.stage import run_stage
+from goldrm.pipeline.stage import Run, run_stage
 from goldrm.reward_model.model import load_reward_model
 from goldrm.task import dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.series import Split
 from goldrm.task.task import Task
 
 
-def evaluate(params: Params, work: Path) -> None:
-    """The reward models on the test split → metrics/eval.json, metrics/plots."""
+class Params(Section):
+    """What the stage reads of params.yaml; of the recipes only their names."""
+
+    seed: Seed
+    runtime: SharedRuntimeParams
+    task: TaskParams
+    gold_reward: GoldRewardParams
+    sampling: SamplingParams
+    evaluate: EvaluateParams
+    models: dict[str, dict[str, Any]]
+
+
+def refuse_other_models(recipes: Iterable[str]) -> None:
+    """Refuse models of no recipe: the stage depends on all that lies in data/models.
+
+    Raises:
+        GoldrmError: when there is one.
+    """
+    folders = sorted(path.name for path in MODELS.glob("*/"))
+    for name in folders:
+        if name not in recipes:
+            raise GoldrmError(
+                f"{MODELS / name} belongs to no recipe of params.yaml; delete it or add the "
+                "recipe, then run again."
+            )
+
+
+def evaluate(params: Params, run: Run) -> None:
+    """The reward models of all recipes on the test split → metrics/eval.json, metrics/plots."""
+    refuse_other_models(params.models)
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     task = Task(tokens, params.task, params.gold_reward)
-    best_of = generation.sample_of_prompts(
-        judgement.drawn_test_prompts(task, params.evaluate.best_of_n.prompts, params.seed),
+    models = {name: load_reward_model(MODELS / name, SFT, tokens, device) for name in params.models}
+    best_of = sample_of_prompts(
+        drawn_test_prompts(task, params.evaluate.best_of_n.prompts, params.seed),
         params.evaluate.best_of_n.completions,
-        backbone_files.load_backbone(SFT, tokens, device),
+        load_backbone(SFT, tokens, device),
         task,
         params.sampling,
         params.seed,
-        work / "best_of_n",
+        run.work / "best_of_n",
+        run.workers,
     )
-    many = distributed.agreed(list(best_of))
-    material = judgement.Material(
-        pairs=read_parquet(PAIRS / "test.parquet"),
-        completions=read_parquet(COMPLETIONS / "test.parquet"),
-        validation_pairs=read_parquet(PAIRS / "validation.parquet"),
-        validation_completions=read_parquet(COMPLETIONS / "validation.parquet"),
-        best_of=task.with_prompts(pd.concat(many).dropna(subset="gold_reward")),
+    splits: tuple[Split, ...] = ("test", "validation")
+    data = EvaluationData.prepared(
+        pairs={split: read_parquet(PAIRS / f"{split}.parquet") for split in splits},
+        completions={split: read_parquet(COMPLETIONS / f"{split}.parquet") for split in splits},
+        best_of=pd.concat(run.workers.broadcast(list(best_of))),
+        probed_prompts=drawn_test_prompts(task, params.evaluate.probed_prompts, params.seed),
+        task=task,
     )
-    tables = judgement.judge(
-        load_reward_model(REWARD_MODEL, SFT, tokens, device),
-        load_reward_model(BASELINE, SFT, tokens, device),
-        task,
-        material,
-        params.gold_reward,
-        params.evaluate,
-        params.seed,
+    tables = evaluate_models(
+        models, task, data, params.gold_reward, params.evaluate, params.seed, run.workers
     )
-    if not distributed.leads():
+    if not run.workers.is_leader:
         return
     for name, table in tables.items():
         write_csv(PLOTS / f"{name}.csv", table)
-    tables["learning_curve"] = read_csv(PLOTS / "learning_curve.csv")
-    for name, figure in plots.figures(tables).items():
+    curves = {name: read_csv(LEARNING_CURVES / f"{name}.csv") for name in models}
+    for name, figure in plots.figures(tables, curves).items():
         plots.save(PLOTS / f"{name}.png", figure)
-    write_json(METRICS / "eval.json", evaluation.headline(tables["statistics"]))
+    write_json(METRICS / "eval.json", headline(tables["statistics"], [*models, "log_prob"]))
 
 
 if __name__ == "__main__":
-    run_stage(load_params, evaluate, lambda params: params.runtime.processes)
+    run_stage(Params, evaluate)

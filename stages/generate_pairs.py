@@ -7,8 +7,10 @@ from goldrm.common.files import write_atomic, write_json
 from goldrm.common.params import Section, Seed, SharedRuntimeParams
 from goldrm.common.tables import write_csv
 from goldrm.course.files import read_training_set
-from goldrm.generation import chunks, preferences
+from goldrm.generation import chunks
+from goldrm.generation.course_completions import completions_from_sequences
 from goldrm.generation.params import PairsParams, SamplingParams
+from goldrm.generation.preferences import PreferenceDataset
 from goldrm.lm.weights import load_backbone
 from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, PLOTS, SFT
 from goldrm.pipeline.stage import Run, run_stage
@@ -43,10 +45,10 @@ def generate_pairs(params: Params, run: Run) -> None:
         completions = chunks.sampled_chunks(run.work)
     else:
         sequences = read_training_set(Path(source))
-        completions = [preferences.completions_from_sequences(sequences, task, wanted, source)]
+        completions = [completions_from_sequences(sequences, task, wanted, source)]
     if not run.workers.is_leader:
         return
-    collected = preferences.Preferences(task, wanted)
+    collected = PreferenceDataset(task, wanted)
     collected.collect(completions)
     for split in SPLITS:
         write_atomic(PAIRS / f"{split}.parquet", collected.pairs[split].content())

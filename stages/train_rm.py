@@ -7,7 +7,7 @@ from goldrm.common.files import write_json
 from goldrm.common.params import Section, Seed, SharedRuntimeParams
 from goldrm.common.tables import read_parquet, write_csv
 from goldrm.lm.weights import load_backbone, sft_sha256
-from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, METRICS, MODELS, PLOTS, SFT
+from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, LEARNING_CURVES, METRICS, MODELS, SFT
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.reward_model.model import save_reward_model
 from goldrm.task import dictionary
@@ -55,7 +55,7 @@ def train_rm(params: Params, run: Run) -> None:
         sft_sha256(SFT),
         trained.first.best,
     )
-    write_csv(PLOTS / f"learning_curve_{name}.csv", pd.DataFrame(trained.first.curve))
+    write_csv(LEARNING_CURVES / f"{name}.csv", pd.DataFrame(trained.first.curve))
     write_json(METRICS / f"{name}.json", headline(trained.first))
 
 

@@ -1,28 +1,39 @@
-"""Which of the package's modules a script imports, directly or through others."""
+"""Which folders of the package, and which files beside it, a script imports from."""
 
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "src" / "goldrm"
+SOURCE = Path(__file__).parent.parent / "src"
 
 
-def modules_of(script: Path) -> set[str]:
-    """Names of the package's files (`series.py`) that running `script` imports."""
-    found: set[str] = set()
-    waiting = _direct(script)
+def imported_files(script: Path) -> set[Path]:
+    """The files that a script imports, directly or through others, anywhere in their text.
+
+    They lie in the package or beside the script; the package's `__init__.py` are left out.
+    """
+    imported: set[Path] = set()
+    waiting = [script]
     while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting |= _direct(PACKAGE / name)
-    return found
+        direct = _direct(waiting.pop(), script.parent) - imported
+        imported |= direct
+        waiting += direct
+    return imported
 
 
-def _direct(file: Path) -> set[str]:
+def imported_folders(script: Path) -> set[str]:
+    """The package's folders among them, such as `src/goldrm/common`."""
+    files = [file for file in imported_files(script) if file.is_relative_to(SOURCE)]
+    return {"/".join(file.relative_to(SOURCE.parent).parts[:3]) for file in files}
+
+
+def _direct(file: Path, beside: Path) -> set[Path]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "goldrm":
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("goldrm."):
-            names.add((node.module or "").removeprefix("goldrm."))
-    return {f"{name}.py" for name in names} | ({"__init__.py"} if names else set())
+    paths = [root / f"{name.replace('.', '/')}.py" for name in names for root in (SOURCE, beside)]
+    return {path for path in paths if path.is_file()}

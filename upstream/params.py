@@ -1,10 +1,9 @@
 """The recipe of the stand-in language model."""
 
-from pathlib import Path
-
 from pydantic import Field, model_validator
 
-from goldrm.common.params import Probability, RuntimeParams, Section, Seed, validated
+from goldrm.common.params import Probability, RuntimeParams, Section, Seed
+from goldrm.task.params import TaskParams
 
 
 class ModelParams(Section):
@@ -46,14 +45,10 @@ class SftTrainParams(Section):
 
 
 class UpstreamParams(Section):
-    """The whole of upstream/params.yaml."""
+    """The whole of upstream/params.yaml, and the root's task."""
 
     seed: Seed
     runtime: RuntimeParams
     model: ModelParams
     train: SftTrainParams
-
-
-def load_upstream_params(path: Path = Path("params.yaml")) -> UpstreamParams:
-    """Read and check upstream's parameters; raises like `load_params`."""
-    return validated(UpstreamParams, path)
+    task: TaskParams

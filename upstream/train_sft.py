@@ -3,24 +3,22 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from params import UpstreamParams, load_upstream_params
+from params import UpstreamParams
 from sft_training import train_sft as train
 from sft_training import training_sequences
 
-from goldrm.commands.params import load_params
 from goldrm.common.device import set_up
 from goldrm.common.resume import ResumePoint
 from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.sizes import BackboneSizes
-from goldrm.pipeline.stage import run_stage
+from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
 
 
-def train_sft(params: UpstreamParams, work: Path) -> None:
+def train_sft(params: UpstreamParams, run: Run) -> None:
     """The root's task and dictionary → sft_lm.safetensors, in 16 bits."""
     device = set_up(params.runtime)
-    task_params = load_params(Path("../params.yaml")).task
-    tokens = dictionary.load(Path("../data/source/dictionary.json"), task_params.max_value)
+    tokens = dictionary.load(Path("../data/source/dictionary.json"), params.task.max_value)
     sizes = BackboneSizes(
         num_tokens=len(tokens),
         padding_int=tokens.pad_id,
@@ -29,15 +27,15 @@ def train_sft(params: UpstreamParams, work: Path) -> None:
     )
     state = train(
         sizes,
-        training_sequences(tokens, task_params),
+        training_sequences(tokens, params.task),
         params.train,
         params.seed,
         device,
-        ResumePoint(work / "training.pt"),
+        ResumePoint(run.work / "training.pt"),
     )
-    described = {**asdict(sizes), "split_seed": task_params.split_seed}
+    described = {**asdict(sizes), "split_seed": params.task.split_seed}
     write_tensors(Path("sft_lm.safetensors"), state, described)
 
 
 if __name__ == "__main__":
-    run_stage(load_upstream_params, train_sft)
+    run_stage(UpstreamParams, train_sft)

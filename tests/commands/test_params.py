@@ -1,49 +1,79 @@
 """params.yaml: what is committed loads, and what is wrong is named in one sentence."""
 
+import json
 import re
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
-from params import load_upstream_params
 from pydantic import ValidationError
 from small_models import ROOT
 
 from goldrm.commands.params import Params, load_params
 from goldrm.common.errors import GoldrmError
 from goldrm.common.yaml_file import read_yaml
-from goldrm.training.examples import NO_EDITS
 
 COMMITTED = (ROOT / "params.yaml").read_text()
 
 
-def load_changed(folder: Path, old: str, new: str) -> Params:
-    """The committed parameters, read after a change of the file's text."""
-    pattern = rf"^{re.escape(old)}"
-    assert len(re.findall(pattern, COMMITTED, re.MULTILINE)) == 1
+def load_edited(folder: Path, name: str, edit: Callable[[dict[str, Any], str], Any]) -> Params:
+    """The committed parameters, read after a change of what has a dotted name.
+
+    Args:
+        folder: where to write them.
+        name: of a parameter or a section.
+        edit: changes the section around it, given the last part of its name. Where it puts a
+            bytes object, that is YAML text.
+    """
+    *sections, last = name.split(".")
+    values = read_yaml(ROOT / "params.yaml")
+    around = reduce(dict.__getitem__, sections, values)
+    assert last in around
+    edit(around, last)
+    texts: list[bytes] = []
+    as_json = json.dumps(values, default=lambda text: texts.append(text) or "TEXT")  # JSON is YAML
     path = folder / "params.yaml"
-    path.write_text(re.sub(pattern, lambda _: new, COMMITTED, flags=re.MULTILINE))
+    path.write_text(as_json.replace('"TEXT"', b"".join(texts).decode()))
     return load_params(path)
 
 
-def value_line(section: str, name: str) -> str:
-    """The committed line of a parameter, up to and including its value."""
-    block = COMMITTED[re.search(rf"^{section}:", COMMITTED, re.MULTILINE).start() :]
-    return re.search(rf"^  {name}: (\{{.*?\}}|\[.*?\]|\S+)", block, re.MULTILINE)[0]
-
-
-def load_with(folder: Path, parameter: str, value: str) -> Params:
+def load_with(folder: Path, name: str, text: str) -> Params:
     """The committed parameters with one value replaced by other YAML text."""
-    section, _, name = parameter.partition(".")
-    if not name:
-        return load_changed(
-            folder,
-            f"{section}: {read_yaml(ROOT / 'params.yaml')[section]} ",
-            f"{section}: {value} ",
-        )
-    return load_changed(folder, value_line(section, name), f"  {name}: {value}")
+    return load_edited(folder, name, lambda around, last: around.update({last: text.encode()}))
+
+
+def load_renamed(folder: Path, name: str, new: str) -> Params:
+    """The committed parameters with another name for one of them."""
+    return load_edited(folder, name, lambda around, last: around.update({new: around.pop(last)}))
+
+
+def load_without(folder: Path, name: str) -> Params:
+    return load_edited(folder, name, dict.pop)
+
+
+def sentence_of(load: Callable[..., Params], folder: Path, *arguments: str) -> str:
+    """What is said where parameters are wrong."""
+    with pytest.raises(GoldrmError) as error:
+        load(folder, *arguments)
+    assert str(folder / "params.yaml") in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def value_of(params: Params, name: str) -> Any:
+    """What has a dotted name."""
+    return reduce(
+        lambda section, part: (
+            section[part] if isinstance(section, dict) else getattr(section, part)
+        ),
+        name.split("."),
+        params,
+    )
 
 
 def test_committed_params_load(params: Params):
@@ -54,26 +84,20 @@ def test_committed_params_load(params: Params):
     assert (params.task.terms.min, params.task.terms.max) == (5, 14)
     assert (params.gold_reward.min, params.gold_reward.max, params.gold_reward.beta) == (1, 7, 0.1)
     assert not any(params.task.holdout.model_dump().values())
+    assert list(params.models) == ["token_damage", "notebook"]
 
 
-def test_baseline_is_the_notebook(params: Params):
-    train = params.baseline.train
-    assert (params.baseline.reward_model.readout, params.baseline.reward_model.members) == (
-        "last_token",
-        1,
-    )
-    assert (train.num_pairs, train.completions_per_prompt, train.ties) == (500, 2, False)
-    assert train.edits == NO_EDITS
-    assert (train.epochs, train.batch_size, train.stop_loss) == (1001, 100, 0.01)
-    assert (train.learning_rate, train.warmup_steps, train.schedule) == (3e-4, 500, "constant")
-    assert (train.mse_weight, train.rank_weight, train.margin) == (1.0, 0.1, False)
-    assert (train.center_weight, train.patience) == (0.0, None)
-
-
-def test_upstream_has_the_notebooks_sizes():
-    model = load_upstream_params(ROOT / "upstream/params.yaml").model
-    assert (model.d, model.num_heads, model.num_layers) == (384, 6, 6)
-    assert (model.context_length, model.dropout) == (40, 0.1)
+def test_notebooks_recipe_is_the_notebooks(params: Params):
+    recipe = params.models["notebook"]
+    data, training = recipe.data, recipe.training
+    assert (recipe.readout.kind, recipe.ensemble.members) == ("last_token", 1)
+    assert (data.num_pairs, data.completions_per_prompt, data.ties) == (500, 2, False)
+    assert data.edits is None
+    assert (training.epochs, training.batch_size, training.stop_loss) == (1001, 100, 0.01)
+    assert (training.learning_rate, training.warmup_steps) == (3e-4, 500)
+    assert (training.schedule, training.weight_decay) == ("constant", 0.01)
+    assert (training.mse_weight, training.rank_weight, training.margin) == (1.0, 0.1, False)
+    assert (training.center_weight, training.patience) == (0.0, None)
 
 
 @pytest.mark.parametrize("file", ["params.yaml", "upstream/params.yaml"])
@@ -86,7 +110,7 @@ def test_every_value_has_a_comment(file: str):
 
 def test_params_are_frozen(params: Params):
     with pytest.raises(ValidationError):
-        params.train.epochs = 1
+        params.models["notebook"].training.epochs = 1
     with pytest.raises(ValidationError):
         params.seed = 1
 
@@ -104,14 +128,14 @@ def test_params_are_frozen(params: Params):
         ("task.holdout", "{template: 1, difference: [], terms: []}"),
         ("task.holdout", "{template: ['1'], difference: [], terms: []}"),
         ("task.holdout", "{template: [4], difference: [], terms: []}"),
-        ("reward_model.layers", "6"),
-        ("reward_model.layers", "[0, 3.5]"),
+        ("models.token_damage.readout.layers", "6"),
+        ("models.token_damage.readout.layers", "[0, 3.5]"),
         ("sampling.dropout", "1"),
         ("sampling.dropout", "'yes'"),
-        ("train.epochs", "250.0"),
-        ("train.learning_rate", "fast"),
-        ("train.learning_rate", "'1e-4'"),
-        ("train.learning_rate", "true"),
+        ("models.token_damage.training.epochs", "250.0"),
+        ("models.token_damage.training.learning_rate", "fast"),
+        ("models.token_damage.training.learning_rate", "'1e-4'"),
+        ("models.token_damage.training.learning_rate", "true"),
         # out of range
         ("seed", "-1"),
         ("seed", "9223372036854775808"),
@@ -126,45 +150,52 @@ def test_params_are_frozen(params: Params):
         ("pairs.num_pairs", "0"),
         ("gold_reward.beta", "0"),
         ("runtime.processes", "0"),
-        ("reward_model.readout", "first_token"),
-        ("reward_model.layers", "[]"),
-        ("reward_model.layers", "[-1, 3]"),
-        ("reward_model.prompt_layers", "[]"),
-        ("reward_model.prompt_layers", "[-1]"),
+        ("models.token_damage.readout.kind", "first_token"),
+        ("models.token_damage.readout.layers", "[]"),
+        ("models.token_damage.readout.layers", "[-1, 3]"),
+        ("models.token_damage.readout.prompt_layers", "[]"),
+        ("models.token_damage.readout.prompt_layers", "[-1]"),
         ("sampling.dtype", "float16"),
-        ("reward_model.hidden_size", "0"),
-        ("reward_model.channels", "0"),
-        ("reward_model.dropout", "1.0"),
-        ("reward_model.members", "0"),
-        ("reward_model.combine", "median"),
-        ("reward_model.uncertainty_weight", "-1.0"),
-        ("train.num_pairs", "0"),
-        ("train.completions_per_prompt", "1"),
-        ("train.ties", "0"),
-        ("train.schedule", "linear"),
-        ("train.margin", "1.0"),
-        ("train.center_weight", "-0.01"),
-        ("train.patience", "0"),
+        ("models.token_damage.readout.hidden_size", "0"),
+        ("models.token_damage.readout.damage_kinds", "0"),
+        ("models.token_damage.readout.dropout", "1.0"),
+        ("models.token_damage.ensemble.members", "0"),
+        ("models.token_damage.ensemble.combine", "median"),
+        ("models.token_damage.data.num_pairs", "0"),
+        ("models.token_damage.data.completions_per_prompt", "1"),
+        ("models.token_damage.data.ties", "0"),
+        ("models.token_damage.training.schedule", "linear"),
+        ("models.token_damage.training.margin", "1.0"),
+        ("models.token_damage.training.center_weight", "-0.01"),
+        ("models.token_damage.training.patience", "0"),
         ("evaluate.best_of_n", "{prompts: 60, completions: 1}"),
         ("evaluate.best_of_n", "{prompts: 0, completions: 64}"),
         ("evaluate.probed_prompts", "0"),
         ("evaluate.search_rounds", "-1"),
-        ("train.epochs", "0"),
-        ("train.batch_size", "0"),
-        ("train.learning_rate", "0"),
-        ("train.learning_rate", "-1e-4"),
-        ("train.warmup_steps", "-1"),
-        ("train.weight_decay", "-0.01"),
-        ("train.mse_weight", "-1.0"),
-        ("train.rank_weight", "-0.1"),
-        ("train.stop_loss", "-0.01"),
+        ("models.token_damage.training.epochs", "0"),
+        ("models.token_damage.training.batch_size", "0"),
+        ("models.token_damage.training.learning_rate", "0"),
+        ("models.token_damage.training.learning_rate", "-1e-4"),
+        ("models.token_damage.training.warmup_steps", "-1"),
+        ("models.token_damage.training.weight_decay", "-0.01"),
+        ("models.token_damage.training.mse_weight", "-1.0"),
+        ("models.token_damage.training.rank_weight", "-0.1"),
+        ("models.token_damage.training.stop_loss", "-0.01"),
         ("evaluate.confidence", "1.0"),
         ("evaluate.confidence", "0.0"),
         ("evaluate.examples", "0"),
+        ("models.token_damage.data.edits.lengths", "-1"),
+        ("models.token_damage.data.edits.lengths", "7"),
+        ("models.token_damage.data.edits.misread", "5"),
+        ("models.token_damage.data.edits.mistakes", "1001"),
+        ("models.token_damage.data.edits.random", "-1"),
+        ("models.token_damage.data.edits.kinds", "one_off"),
+        ("models.token_damage.data.edits.further_prompts", "-1"),
+        ("models.notebook.data.edits", "none"),
         # not a number
-        ("train.learning_rate", ".nan"),
-        ("train.learning_rate", ".inf"),
-        ("train.stop_loss", ".inf"),
+        ("models.token_damage.training.learning_rate", ".nan"),
+        ("models.token_damage.training.learning_rate", ".inf"),
+        ("models.token_damage.training.stop_loss", ".inf"),
         ("sampling.temperature", ".nan"),
         ("gold_reward.min", "-.inf"),
         ("gold_reward.max", ".nan"),
@@ -176,7 +207,10 @@ def test_params_are_frozen(params: Params):
         ("sft.source", "null"),
         ("sampling.decoder", "null"),
         ("pairs.num_pairs", "null"),
-        ("train.learning_rate", "null"),
+        ("models.token_damage.training.learning_rate", "null"),
+        ("models.token_damage.data.edits.kinds", "null"),
+        ("models.token_damage.readout", "null"),
+        ("models.notebook", "null"),
         # texts that can't be a source or a checksum
         ("sft.source", "''"),
         ("dictionary.source", "''"),
@@ -194,11 +228,7 @@ def test_params_are_frozen(params: Params):
     ],
 )
 def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
-    with pytest.raises(GoldrmError) as error:
-        load_with(tmp_path, parameter, value)
-    assert str(tmp_path / "params.yaml") in str(error.value)
-    assert parameter in str(error.value)
-    assert "\n" not in str(error.value)
+    assert parameter in sentence_of(load_with, tmp_path, parameter, value)
 
 
 @pytest.mark.parametrize(
@@ -209,12 +239,16 @@ def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
         ("task.start", "{min: 0, max: 101}", ["max", "101", "max_value", "100"]),
         ("task.difference", "{min: 0, max: 9}", ["difference.min"]),
         ("task.terms", "{min: 0, max: 9}", ["terms.min"]),
-        ("reward_model.layers", "[3, 0]", ["ascend", "[3, 0]"]),
-        ("reward_model.layers", "[0, 3, 3]", ["ascend", "[0, 3, 3]"]),
-        ("reward_model.prompt_layers", "[2, 1]", ["ascend", "[2, 1]"]),
+        ("models.token_damage.readout.layers", "[3, 0]", ["readout.layers", "ascend", "[3, 0]"]),
+        ("models.token_damage.readout.layers", "[0, 3, 3]", ["ascend", "[0, 3, 3]"]),
+        ("models.token_damage.readout.prompt_layers", "[2, 1]", ["ascend", "[2, 1]"]),
         ("gold_reward.min", "7.0", ["min", "7.0", "max"]),
         ("gold_reward.max", "0.5", ["max", "0.5", "min"]),
-        ("train.learning_rate", "-0.25", ["train.learning_rate", "-0.25", "greater than 0"]),
+        (
+            "models.notebook.training.learning_rate",
+            "-0.25",
+            ["models.notebook.training.learning_rate is -0.25", "greater than 0"],
+        ),
         ("sampling.decoder", "beam", ["sampling.decoder", "beam", "kv_cache", "sliding_window"]),
         ("sft.source", "hf://owner/x.pkl", ["sft.source", "hf://owner/x.pkl", "https", "s3"]),
     ],
@@ -222,78 +256,108 @@ def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
 def test_sentence_says_found_and_expected(
     tmp_path: Path, parameter: str, value: str, also_named: list[str]
 ):
-    with pytest.raises(GoldrmError) as error:
-        load_with(tmp_path, parameter, value)
+    sentence = sentence_of(load_with, tmp_path, parameter, value)
     section = parameter.partition(".")[0]
-    assert [name for name in [section, *also_named] if name not in str(error.value)] == []
+    assert [name for name in [section, *also_named] if name not in sentence] == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "sentence"),
+    [
+        ("readout", "{}", "readout.kind is missing"),
+        ("readout", "{layers: [0]}", "readout.kind is missing"),
+        ("readout.kind", "mlp", "readout.kind is 'mlp', it should be one of 'last_token', 'token_"),
+        ("readout", "{kind: last_token, layers: [0]}", "readout.layers is not a parameter"),
+        ("readout.kind", "token_damage", "readout.layers is missing"),
+        ("readout.kind", "token_damage", "readout.damage_kinds is missing"),
+        ("ensemble", "{members: 1}", "ensemble.combine is missing"),
+        (
+            "ensemble.combine",
+            "median",
+            "ensemble.combine is 'median', it should be one of 'mean', 'worst', 'uncertainty'",
+        ),
+        ("ensemble.combine", "uncertainty", "ensemble.variance_weight is missing"),
+        (
+            "ensemble",
+            "{members: 2, combine: worst, variance_weight: 1.0}",
+            "ensemble.variance_weight is not a parameter",
+        ),
+        (
+            "ensemble",
+            "{members: 2, combine: uncertainty, variance_weight: -1.0}",
+            "ensemble.variance_weight is -1.0, it should be greater than or equal to 0",
+        ),
+        (
+            "ensemble",
+            "{members: 0, combine: uncertainty, variance_weight: 1.0}",
+            "ensemble.members is 0, it should be greater than or equal to 1",
+        ),
+        ("data.edits", "{}", "data.edits.further_prompts is missing"),
+    ],
+)
+def test_choice_is_named_as_the_user_writes_it(
+    tmp_path: Path, parameter: str, value: str, sentence: str
+):
+    """Without the tag by which pydantic tells one kind of readout, or of ensemble, from others."""
+    found = sentence_of(load_with, tmp_path, f"models.notebook.{parameter}", value)
+    assert f"models.notebook.{sentence}" in found
 
 
 @pytest.mark.parametrize(
     ("parameter", "misspelt"),
-    [("train.learning_rate", "lerning_rate"), ("sft.sha256", "sha265"), ("train.epochs", "epoch")],
+    [
+        ("sft.sha256", "sha265"),
+        ("models.token_damage.readout.layers", "layer"),
+        ("models.token_damage.ensemble.members", "member"),
+        ("models.token_damage.data.num_pairs", "num_pair"),
+        ("models.token_damage.data.edits.random", "randon"),
+        ("models.token_damage.training.learning_rate", "lerning_rate"),
+        ("models.notebook.training.epochs", "epoch"),
+        ("models.notebook.training", "trianing"),
+        ("task.holdout.template", "templates"),
+        ("evaluate.best_of_n.prompts", "promts"),
+        ("models", "model"),
+        ("sampling", "samples"),
+    ],
 )
 def test_misspelt_parameter_gets_a_suggestion(tmp_path: Path, parameter: str, misspelt: str):
-    section, name = parameter.split(".")
-    line = value_line(section, name)
-    with pytest.raises(GoldrmError) as error:
-        load_changed(tmp_path, line, line.replace(name, misspelt))
-    assert f"{section}.{misspelt} is not a parameter (did you mean {name}?)" in str(error.value)
-    assert f"{parameter} is missing" in str(error.value)
+    section, dot, name = parameter.rpartition(".")
+    sentence = sentence_of(load_renamed, tmp_path, parameter, misspelt)
+    assert f"{section}{dot}{misspelt} is not a parameter (did you mean {name}?)" in sentence
+    assert f"{parameter} is missing" in sentence
+
+
+@pytest.mark.parametrize("parameter", ["readout.kind", "ensemble.combine"])
+def test_misspelt_choice_is_missing(tmp_path: Path, parameter: str):
+    """What else may stand there depends on it, so there is nothing to suggest."""
+    sentence = sentence_of(load_renamed, tmp_path, f"models.notebook.{parameter}", "knd")
+    assert f"models.notebook.{parameter} is missing" in sentence
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "sentence"),
+    ("parameter", "value", "sentence"),
     [
-        ("    of_exact: 1 ", "    of_exakt: 1 ", "train.edits.of_exakt .*mean of_exact"),
         (
-            "    kinds: [one_off, ",
-            "    kinds: [one_on, ",
-            r"train\.edits\.kinds\.0 is 'one_on'.*one_off",
+            "models.token_damage.data.edits.kinds",
+            "[swapped, one_on]",
+            "models.token_damage.data.edits.kinds.1 is 'one_on', it should be 'one_off',",
         ),
+        ("task.holdout.template", "[1, 4]", "task.holdout.template.1 is 4, it should be 1, 2 or 3"),
         (
-            "  holdout: {template: []",
-            "  holdout: {templates: []",
-            "task.holdout.templates .*mean template",
+            "task.holdout.difference",
+            "[7, 10]",
+            "holdout.difference names 10, outside difference (1..9)",
         ),
-        (
-            "  holdout: {template: [], difference: []",
-            "  holdout: {template: [], difference: [7, 10]",
-            r"holdout\.difference names 10, outside difference \(1\.\.9\)",
-        ),
-        (
-            "  holdout: {template: [], difference: [], terms: []",
-            "  holdout: {template: [], difference: [], terms: [4]",
-            r"holdout\.terms names 4, outside terms \(5\.\.14\)",
-        ),
+        ("task.holdout.terms", "[4]", "holdout.terms names 4, outside terms (5..14)"),
     ],
 )
-def test_nested_parameter_is_named_with_its_sections(
-    tmp_path: Path, old: str, new: str, sentence: str
-):
-    with pytest.raises(GoldrmError, match=sentence):
-        load_changed(tmp_path, old, new)
-
-
-def test_parameter_of_a_list_gets_a_suggestion(tmp_path: Path):
-    text = (ROOT / "upstream/params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("counted_weight:", "counted_weigth:", 1))
-    sentence = r"train\.phases\.0\.counted_weigth is not a parameter \(did you mean counted_weight"
-    with pytest.raises(GoldrmError, match=sentence):
-        load_upstream_params(tmp_path / "params.yaml")
+def test_item_of_a_list_is_named(tmp_path: Path, parameter: str, value: str, sentence: str):
+    assert sentence in sentence_of(load_with, tmp_path, parameter, value)
 
 
 def test_unlike_parameter_gets_the_list(tmp_path: Path):
-    line = value_line("runtime", "threads")
-    with pytest.raises(GoldrmError, match=r"runtime\.zzz is not a parameter .*device, threads"):
-        load_changed(tmp_path, line, f"{line}\n  zzz: 1")
-
-
-@pytest.mark.parametrize(("old", "new"), [("train:", "trian:"), ("sampling:", "samples:")])
-def test_misspelt_section_gets_a_suggestion(tmp_path: Path, old: str, new: str):
-    with pytest.raises(GoldrmError) as error:
-        load_changed(tmp_path, old, new)
-    assert f"{new[:-1]} is not a parameter (did you mean {old[:-1]}?)" in str(error.value)
-    assert f"{old[:-1]} is missing" in str(error.value)
+    sentence = sentence_of(load_renamed, tmp_path, "runtime.threads", "zzz")
+    assert "runtime.zzz is not a parameter (there are: device, threads, processes)" in sentence
 
 
 def test_missing_parameters_are_all_named(tmp_path: Path):
@@ -301,14 +365,22 @@ def test_missing_parameters_are_all_named(tmp_path: Path):
     path.write_text("seed: 0\nruntime: {device: cpu}\n")
     with pytest.raises(GoldrmError) as error:
         load_params(path)
-    missing = ["runtime.threads", "task", "sft", "pairs", "train", "evaluate"]
+    missing = ["runtime.threads", "task", "sft", "pairs", "models", "evaluate"]
     assert [name for name in missing if f"{name} is missing" not in str(error.value)] == []
 
 
 @pytest.mark.parametrize("text", ["1e-05", "1e-4", "+1E-4", "1.e-4", ".1e-3", "1.0e-4"])
 def test_exponents_are_floats(tmp_path: Path, text: str):
-    """`dvc exp run -S train.lr=1e-5` writes 1e-05, a string to YAML 1.1 (DVC issue 5971)."""
-    assert load_with(tmp_path, "train.learning_rate", text).train.learning_rate == float(text)
+    """`dvc exp run -S ….learning_rate=1e-5` writes 1e-05, a string to YAML 1.1 (DVC issue 5971)."""
+    name = "models.token_damage.training.learning_rate"
+    assert value_of(load_with(tmp_path, name, text), name) == float(text)
+
+
+@pytest.mark.parametrize("text", ["1e-", "e-4", "1e-4.5", "1e --4", "1_e4"])
+def test_what_is_no_exponent_is_a_sentence(tmp_path: Path, text: str):
+    name = "models.token_damage.training.learning_rate"
+    sentence = sentence_of(load_with, tmp_path, name, text)
+    assert f"{name} is {text!r}, it should be a valid number" in sentence
 
 
 def test_whole_number_is_a_float_too(tmp_path: Path):
@@ -323,87 +395,146 @@ def test_whole_number_is_a_float_too(tmp_path: Path):
         ("sft.source", "s3://bucket/model.safetensors"),
         ("sft.source", "../course/SFT_LM model.pkl"),
         ("sft.sha256", "0123456789abcdef" * 4),
-        ("train.num_pairs", "500"),
-        ("train.patience", "3"),
-        ("train.completions_per_prompt", "2"),
-        ("reward_model.layers", "[0, 6]"),
-        ("reward_model.layers", "[5]"),
-        ("reward_model.prompt_layers", "[0, 6]"),
+        ("models.token_damage.data.num_pairs", "500"),
+        ("models.token_damage.training.patience", "3"),
+        ("models.token_damage.data.completions_per_prompt", "2"),
+        ("models.token_damage.data.edits", "None"),
+        ("models.token_damage.readout.layers", "[0, 6]"),
+        ("models.token_damage.readout.layers", "[5]"),
+        ("models.token_damage.readout.prompt_layers", "[0, 6]"),
+        ("models.token_damage.ensemble.combine", "worst"),
         ("sampling.dtype", "bfloat16"),
         ("pairs.source", "data/source/pairs/train.pt"),
     ],
 )
 def test_good_value_loads(tmp_path: Path, parameter: str, value: str):
-    section, name = parameter.split(".")
-    loaded = getattr(getattr(load_with(tmp_path, parameter, value), section), name)
-    assert str(loaded) == value
+    text = "null" if value == "None" else value
+    assert str(value_of(load_with(tmp_path, parameter, text), parameter)) == value
 
 
-def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(GoldrmError, match="params.yaml doesn't exist"):
-        load_params(tmp_path / "params.yaml")
+def test_ensemble_may_weigh_its_uncertainty(tmp_path: Path):
+    name = "models.token_damage.ensemble"
+    loaded = load_with(tmp_path, name, "{members: 3, combine: uncertainty, variance_weight: 0.5}")
+    expected = {"members": 3, "combine": "uncertainty", "variance_weight": 0.5}
+    assert value_of(loaded, name).model_dump() == expected
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("name", ["a", "notebook_2", "x" * 40, "readout", "last_token", "data"])
+def test_recipes_name_is_the_users(tmp_path: Path, name: str):
+    assert list(load_renamed(tmp_path, "models.notebook", name).models) == ["token_damage", name]
 
 
 @pytest.mark.parametrize(
-    "content",
+    "name",
     [
-        b"train: {epochs: 1",
-        b"a: b: c",
-        b"\tseed: 0",
-        b"seed: 0\n  train: 1",
-        b"*unknown",
-        b"\xff\xfe\xfa",
-        b"\x00",
-        b"seed: !!python/object/apply:os.system [exit]",
-        b"[" * 100_000,
-        b"seed: 2001-13-01",
-        b"seed: !!int five",
-        b"seed: !!timestamp five",
-        b"seed: " + b"9" * 5000,
+        *("", "Notebook", "2nd", "_a", "two words", "a-b", "a.b", "a/b", "../a", "a@b", "${a}"),
+        *("a\n", "ä", "x" * 41),
     ],
-    ids=lambda content: content[:20].decode(errors="replace"),
 )
-def test_not_yaml_is_named(tmp_path: Path, content: bytes):
-    (tmp_path / "params.yaml").write_bytes(content)
-    with pytest.raises(GoldrmError) as error:
-        load_params(tmp_path / "params.yaml")
-    assert str(tmp_path / "params.yaml") in str(error.value)
-    assert "\n" not in str(error.value)
+def test_recipes_name_with_odd_characters_is_refused(tmp_path: Path, name: str):
+    """It becomes a part of files' names, of a stage's name and of DVC's templates."""
+    assert "it should match pattern" in sentence_of(load_renamed, tmp_path, "models.notebook", name)
 
 
-def test_folder_is_named(tmp_path: Path):
-    with pytest.raises(GoldrmError, match=re.escape(str(tmp_path))):
-        load_params(tmp_path)
+@pytest.mark.parametrize("name", [b"1", b"null", b"true", b"2001-01-01", b"[a]"])
+def test_recipes_name_that_is_no_text_is_refused(tmp_path: Path, name: bytes):
+    (tmp_path / "params.yaml").write_text(
+        re.sub(r"^  notebook:", f"  ? {name.decode()}\n  :", COMMITTED, flags=re.MULTILINE)
+    )
+    assert "models" in sentence_of(lambda folder: load_params(folder / "params.yaml"), tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "# nothing", "seed", "- seed: 0", "3", "null"])
-def test_not_a_mapping_is_named(tmp_path: Path, content: str):
-    (tmp_path / "params.yaml").write_text(content)
-    with pytest.raises(GoldrmError, match=r"params\.yaml must hold sections"):
-        load_params(tmp_path / "params.yaml")
+@pytest.mark.parametrize("name", ["readout", "last_token", "training"])
+def test_what_is_wrong_in_a_recipe_of_any_name_is_named(tmp_path: Path, name: str):
+    def rename(models: dict[str, Any], last: str) -> None:
+        models[name] = models.pop(last)
+        models[name]["readout"]["layers"] = [0]
+        models[name]["training"]["epoch"] = models[name]["training"].pop("epochs")
+
+    sentence = sentence_of(load_edited, tmp_path, "models.notebook", rename)
+    assert f"models.{name}.readout.layers is not a parameter (there are: kind)" in sentence
+    assert f"models.{name}.training.epoch is not a parameter (did you mean epochs?)" in sentence
+    assert f"models.{name}.training.epochs is missing" in sentence
 
 
-@pytest.mark.parametrize("key", ["1", "null", "2.5", "[a]"])
-def test_key_that_is_no_text_is_named(tmp_path: Path, key: str):
-    with pytest.raises(GoldrmError, match=r"params\.yaml"):
-        load_changed(tmp_path, "seed:", f"? {key}\n: 1\nseed:")
+@pytest.mark.parametrize("text", ["{}", "null", "[]", "3"])
+def test_no_recipe_at_all_is_refused(tmp_path: Path, text: str):
+    assert "models is " in sentence_of(load_with, tmp_path, "models", text)
+
+
+def test_missing_recipes_are_named(tmp_path: Path):
+    assert "models is missing" in sentence_of(load_without, tmp_path, "models")
+
+
+def test_misread_prompts_need_a_readout_that_reads_them_apart(tmp_path: Path):
+    edits = "models.token_damage.data.edits"
+
+    def read_last_token(models: dict[str, Any], last: str) -> None:
+        models[last]["readout"] = {"kind": "last_token"}
+
+    def misread_nothing(models: dict[str, Any], last: str) -> None:
+        read_last_token(models, last)
+        models[last]["data"]["edits"]["misread"] = 0
+
+    sentence = sentence_of(load_edited, tmp_path, "models.token_damage", read_last_token)
+    assert "models.token_damage: data.edits.misread needs a readout" in sentence
+    assert "which last_token doesn't: set it to 0" in sentence
+    loaded = load_edited(tmp_path, "models.token_damage", misread_nothing)
+    assert value_of(loaded, f"{edits}.misread") == 0
+    assert value_of(loaded, f"{edits}.mistakes") == 4
+
+
+def test_recipe_may_build_on_another(tmp_path: Path):
+    """By YAML's own means: an anchor, aliases and a merge."""
+    longer = "  longer: {<<: *notebook, ensemble: {members: 2, combine: worst}}\n"
+    text = re.sub(r"^  notebook:", "  notebook: &notebook", COMMITTED, flags=re.MULTILINE)
+    (tmp_path / "params.yaml").write_text(text.replace("\nevaluate:", f"\n{longer}evaluate:"))
+    models = load_params(tmp_path / "params.yaml").models
+    assert list(models) == ["token_damage", "notebook", "longer"]
+    assert models["longer"].training == models["notebook"].training
+    assert (models["longer"].ensemble.members, models["notebook"].ensemble.members) == (2, 1)
+
+
+# Text that is hard on a reader
+
+
+@pytest.mark.parametrize("line", ["seed: 0", "      epochs: 7", "    ensemble:", "  notebook:"])
+def test_doubled_parameter_is_refused(tmp_path: Path, line: str):
+    assert len(re.findall(rf"^{line}", COMMITTED, re.MULTILINE)) in (1, 2)
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(rf"^{line}", f"{line.split(':')[0]}: 1\n{line}", COMMITTED, 1, re.M))
+    with pytest.raises(GoldrmError, match=f'duplicate key "{line.split(":")[0].strip()}"'):
+        load_params(path)
 
 
 def test_number_too_long_to_print_is_a_sentence(tmp_path: Path):
     """Python refuses to write integers of more than 4300 digits in decimal, but reads them."""
-    with pytest.raises(GoldrmError, match="seed"):
-        load_with(tmp_path, "seed", "0x" + "f" * 5000)
+    assert "seed" in sentence_of(load_with, tmp_path, "seed", "0x" + "f" * 5000)
 
 
-def test_aliases_that_multiply_stay_small(tmp_path: Path):
+@pytest.mark.parametrize("parameter", ["seed", "task", "models", "models.notebook.readout"])
+def test_alias_of_itself_is_a_sentence(tmp_path: Path, parameter: str):
+    for text in ("&a [*a]", "&a {a: *a}"):
+        assert parameter in sentence_of(load_with, tmp_path, parameter, text)
+
+
+@pytest.mark.parametrize(
+    "line", ["seed: 0 ", "      layers: [0, 3, 6] ", "  terms: {min: 5, max: 14} "]
+)
+def test_aliases_that_multiply_stay_small(tmp_path: Path, line: str):
     """Eight lists of ten aliases each are 1 kB of YAML, but half a gigabyte when written out."""
     layers = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
     bomb = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x, x]", *layers])
     path = tmp_path / "params.yaml"
-    path.write_text(f"{bomb}\n{COMMITTED.replace('seed: 0 ', 'seed: *a7 ', 1)}")
+    assert COMMITTED.count(line) == 1
+    name = line.partition(":")[0]
+    path.write_text(f"{bomb}\n{COMMITTED.replace(line, f'{name}: *a7 ')}")
     code = (
-        "import sys; from pathlib import Path; from goldrm.config import load_params\n"
-        "from goldrm.errors import GoldrmError\n"
+        "import sys; from pathlib import Path; from goldrm.commands.params import load_params\n"
+        "from goldrm.common.errors import GoldrmError\n"
         "try: load_params(Path(sys.argv[1]))\n"
         "except GoldrmError as error: print(error)"
     )
@@ -417,4 +548,4 @@ def test_aliases_that_multiply_stay_small(tmp_path: Path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
     assert done.stderr == ""
-    assert "seed" in done.stdout
+    assert name.strip() in done.stdout

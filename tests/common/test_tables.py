@@ -1,6 +1,5 @@
-"""Tables as files, and the pairs that users bring."""
+"""Tables as files: the same bytes for the same table, and damage that is noticed."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,40 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from goldrm.commands.pairs_file import read_pairs
+from goldrm.common import tables
 from goldrm.common.errors import GoldrmError
-from goldrm.common.tables import read_csv, read_parquet, write_csv, write_parquet
+from goldrm.common.tables import ParquetBuffer, read_csv, read_parquet, write_csv, write_parquet
 
 TABLE = pd.DataFrame(
     {"prompt": ["b", "a"], "margin": [0.1, 1 / 3], "prompt_id": [2, 1], "text": ["1 2", "3"]}
 )
-PAIRS = [
-    {"prompt": "second prompt", "chosen": "7", "rejected": "1 2 3"},
-    {"prompt": "first prompt", "chosen": "10 20", "rejected": "07"},
-    {"prompt": "second prompt", "chosen": "7 8", "rejected": "0"},
-]
-
-
-def write_pairs(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """A user's file, written without our code."""
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif path.suffix == ".csv":
-        columns = list(rows[0])
-        lines = [
-            columns,
-            *(["" if row[name] is None else row[name] for name in columns] for row in rows),
-        ]
-        path.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
-    else:
-        pd.DataFrame(rows).to_parquet(path, index=False)
-    return path
-
-
-@pytest.fixture(params=["jsonl", "csv", "parquet"])
-def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where to write pairs, in each of the three formats."""
-    return tmp_path / f"pairs.{request.param}"
 
 
 def test_parquet_round_trip(tmp_path: Path):
@@ -84,108 +56,41 @@ def test_bit_flip_in_parquet_is_no_traceback(tmp_path: Path):
     path = tmp_path / "train.parquet"
     write_parquet(path, TABLE)
     good = path.read_bytes()
-    places = range(0, len(good), 4)
-    for place in places:
+    for index in range(0, len(good), 4):
         damaged = bytearray(good)
-        damaged[place] ^= 1
+        damaged[index] ^= 1
         path.write_bytes(damaged)
         with suppress(GoldrmError):
             pd.testing.assert_frame_equal(read_parquet(path), TABLE)
 
 
-@pytest.mark.parametrize(
-    ("read", "name"),
-    [
-        (read_parquet, "none.parquet"),
-        (read_csv, "none.csv"),
-        (read_pairs, "none.jsonl"),
-        (read_pairs, "none.csv"),
-        (read_pairs, "none.parquet"),
-    ],
-)
+@pytest.mark.parametrize(("read", "name"), [(read_parquet, "none.parquet"), (read_csv, "none.csv")])
 def test_missing_file_is_named(tmp_path: Path, read: Any, name: str):
     with pytest.raises(GoldrmError, match=f"{name} doesn't exist"):
         read(tmp_path / name)
 
 
-def test_folder_is_refused(file: Path):
-    file.mkdir()
-    with pytest.raises(GoldrmError, match=file.name):
-        read_pairs(file)
+@pytest.mark.parametrize("cuts", [[], [1], [3, 3], [2, 5, 6], [1, 2, 3, 4, 5, 6]])
+def test_parquet_in_pieces_has_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+):
+    """Seven rows, of which three at a time are compressed, however they come."""
+    monkeypatch.setattr(tables, "ROW_GROUP", 3)
+    rows = pd.DataFrame({"text": list("abcdefg"), "id": range(7), "share": [0.5] * 7})
+    columns = {"text": "str", "id": "int64"}
+    whole, pieces = ParquetBuffer(columns), ParquetBuffer(columns)
+    whole.append(rows)
+    for start, end in zip([0, *cuts], [*cuts, 7], strict=True):
+        pieces.append(rows[start:end])
+    assert (len(whole), len(pieces)) == (7, 7)
+    content = pieces.content()
+    assert content == whole.content()
+    (tmp_path / "rows.parquet").write_bytes(content)
+    found = read_parquet(tmp_path / "rows.parquet")
+    assert found.to_dict("list") == {"text": list("abcdefg"), "id": list(range(7))}
 
 
-def test_pairs_keep_the_files_order(file: Path):
-    found = read_pairs(write_pairs(file, PAIRS))
-    assert found[["prompt", "chosen", "rejected"]].to_dict("records") == PAIRS
-
-
-def test_other_columns_do_no_harm(file: Path):
-    rows = [{"margin": 0.5, **row, "note": "x"} for row in PAIRS]
-    found = read_pairs(write_pairs(file, rows))
-    assert found[["prompt", "chosen", "rejected"]].to_dict("records") == PAIRS
-
-
-@pytest.mark.parametrize("as_text", [True, False])
-def test_numbers_are_read_as_texts(file: Path, as_text: bool):
-    """A completion of one number, 7, must stay "7": not 7.0, and not a number."""
-    kind = str if as_text else int
-    rows = [{"prompt": "p", "chosen": kind(value), "rejected": kind(3)} for value in (7, 100, 0)]
-    found = read_pairs(write_pairs(file, rows))
-    assert found["chosen"].tolist() == ["7", "100", "0"]
-    assert found["rejected"].tolist() == ["3", "3", "3"]
-
-
-def test_texts_are_not_taken_for_numbers(file: Path):
-    """07 isn't one of the dictionary's tokens: as 7 it would be scored all the same."""
-    rows = [{"prompt": "p", "chosen": text, "rejected": "2024"} for text in ("07", "1e2", "7.0")]
-    assert read_pairs(write_pairs(file, rows))["chosen"].tolist() == ["07", "1e2", "7.0"]
-
-
-@pytest.mark.parametrize("column", ["prompt", "chosen", "rejected"])
-def test_missing_column_is_named(file: Path, column: str):
-    rows = [{name: text for name, text in row.items() if name != column} for row in PAIRS]
-    with pytest.raises(GoldrmError, match=rf"{file.name} has no column {column}"):
-        read_pairs(write_pairs(file, rows))
-
-
-@pytest.mark.parametrize("column", ["prompt", "chosen", "rejected"])
-def test_missing_value_is_named(file: Path, column: str):
-    rows = [PAIRS[0], {**PAIRS[1], column: None}, PAIRS[2]]
-    with pytest.raises(GoldrmError, match=rf"{file.name}: row 1 .*{column}"):
-        read_pairs(write_pairs(file, rows))
-
-
-@pytest.mark.parametrize("name", ["pairs.txt", "pairs", "pairs.json", "pairs.CSV", "pairs.csv.gz"])
-def test_unknown_suffix_is_refused(tmp_path: Path, name: str):
-    (tmp_path / name).write_text("prompt,chosen,rejected\n")
-    with pytest.raises(GoldrmError, match=r"must end in \.jsonl, \.csv, \.parquet"):
-        read_pairs(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("pairs.jsonl", b""),
-        ("pairs.jsonl", b"{"),
-        ("pairs.jsonl", b'{"prompt": "a"}\n{"prompt"'),
-        ("pairs.jsonl", b"1\n2\n"),
-        ("pairs.jsonl", b"\xff\xfe"),
-        ("pairs.jsonl", b"[" * 100_000),
-        ("pairs.csv", b""),
-        ("pairs.csv", b"\xff\xfe"),
-        ("pairs.csv", b'prompt,chosen,rejected\n"a'),
-        ("pairs.csv", b"prompt,chosen,rejected\na,b,c\na,b,c,d\n"),
-        ("pairs.csv", b"prompt,chosen,rejected\na,b,c,d\n"),
-        ("pairs.parquet", b""),
-        ("pairs.parquet", b"PAR1PAR1"),
-        ("pairs.parquet", b"prompt,chosen,rejected\n"),
-    ],
-    ids=lambda value: repr(value[:20]),
-)
-def test_damaged_pairs_are_named(tmp_path: Path, name: str, content: bytes):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(GoldrmError) as error:
-        read_pairs(path)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
+def test_parquet_without_rows_keeps_its_columns(tmp_path: Path):
+    (tmp_path / "none.parquet").write_bytes(ParquetBuffer({"id": "int64"}).content())
+    found = read_parquet(tmp_path / "none.parquet")
+    assert (len(found), found.dtypes.to_dict()) == (0, {"id": "int64"})

@@ -7,38 +7,42 @@ from pathlib import Path
 
 import pytest
 
-from goldrm.common import workers as distributed
+from goldrm.common.workers import ALONE
 
 PROGRAM = """\
+import os
 import sys
 from pathlib import Path
 
-from goldrm import distributed
-from goldrm.errors import GoldrmError
+from goldrm.common.errors import GoldrmError
+from goldrm.common.workers import join_or_launch
 
 def square(chunk):
     if chunk == failing:
         sys.exit("chunk failed")
-    Path(f"made-by-{distributed.dist.get_rank() if processes > 1 else 0}").touch()
+    Path(f"made-by-{os.environ.get('RANK', 0)}").touch()
     return chunk * chunk
 
-processes, failing = int(sys.argv[1]), int(sys.argv[2])
-distributed.launch(processes)
-done = []
 def until_enough():
     chunk = 3
     while sum(result for _, result in done) < 200:
         yield chunk
         chunk += 1
+
+processes, failing = int(sys.argv[1]), int(sys.argv[2])
+done = []
 try:
-    for chunk, result in distributed.shared(until_enough(), square):
+    workers = join_or_launch(processes)
+    for chunk, result in workers.map(until_enough(), square):
         done.append((chunk, result))
 except GoldrmError as error:
     sys.exit(str(error))
-second = list(distributed.shared(range(2), square, here=True))
-mine = "the leader's" if distributed.leads() else None
-assert distributed.agreed(mine) == "the leader's"
-if distributed.leads():
+second = list(workers.map(range(2), square, same_machine=True))
+assert workers.map_to_all(range(5), square) == [0, 1, 4, 9, 16]
+mine = "the leader's" if workers.is_leader else None
+assert workers.broadcast(mine) == "the leader's"
+assert workers.hide_progress is (None if workers.is_leader else True)
+if workers.is_leader:
     print(done, second)
 else:
     assert not done and not second
@@ -47,13 +51,14 @@ else:
 MACHINES = """\
 import os
 
-from goldrm import distributed
+from goldrm.common.workers import join_or_launch
 
-distributed.launch(1)
+workers = join_or_launch(1)
 os.environ["LOCAL_WORLD_SIZE"] = "2"  # of the launcher's four
-made = list(distributed.shared(range(5), lambda _: distributed.dist.get_rank(), here=True))
-if distributed.leads():
-    print(made)
+made = list(workers.map(range(5), lambda _: int(os.environ["RANK"]), same_machine=True))
+everywhere = workers.map_to_all(range(5), lambda _: int(os.environ["RANK"]))
+if workers.is_leader:
+    print((made, everywhere))
 """
 
 
@@ -86,11 +91,13 @@ def test_a_failing_process_ends_them_all_with_its_own_words(tmp_path: Path):
 
 def test_alone_it_leads_and_works_lazily():
     made: list[int] = []
-    results = distributed.shared(iter([5, 6]), lambda chunk: made.append(chunk) or chunk)
-    assert distributed.leads()
+    results = ALONE.map(iter([5, 6]), lambda chunk: made.append(chunk) or chunk)
+    assert ALONE.is_leader
+    assert ALONE.hide_progress is None
     assert next(results) == (5, 5)
     assert made == [5]
-    assert distributed.agreed("its own word") == "its own word"
+    assert ALONE.map_to_all([3, 1], str) == ["3", "1"]
+    assert ALONE.broadcast("its own word") == "its own word"
 
 
 def test_work_on_the_leaders_machine_is_left_to_its_processes(tmp_path: Path):
@@ -101,4 +108,6 @@ def test_work_on_the_leaders_machine_is_left_to_its_processes(tmp_path: Path):
         [*command, "program.py"], cwd=tmp_path, text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert ast.literal_eval(done.stdout) == [(n, n % 2) for n in range(5)]
+    made, everywhere = ast.literal_eval(done.stdout)
+    assert made == [(n, n % 2) for n in range(5)]
+    assert everywhere == [0, 1, 2, 3, 0]

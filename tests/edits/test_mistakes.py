@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldrm.edits.edits import Probe
+from goldrm.edits.kinds import Edit
 from goldrm.edits.mistakes import MISTAKES, Mistake, mistake
 from goldrm.edits.probes import probes
 from goldrm.task.series import Prompt
@@ -51,7 +51,7 @@ def test_mistakes_by_hand(exact: tuple[int, ...], completion: tuple[int, ...], e
     assert mistake(exact, completion) == mistake(list(exact), list(completion)) == expected
 
 
-def expected_of(probe: Probe, terms: int) -> Mistake:
+def expected_of(probe: Edit, terms: int) -> Mistake:
     match probe.kind:
         case "one_off":
             return "one_term_off" if probe.position else "wrong_first_term"
@@ -86,16 +86,18 @@ def expected_of(probe: Probe, terms: int) -> Mistake:
 def test_probes_make_the_mistake_they_are_made_for(prompt: Prompt):
     exact = prompt.exact(100)
     for probe in probes(exact, prompt.difference, 100):
-        assert mistake(exact, probe.completion) == expected_of(probe, len(exact)), probe
+        assert mistake(exact, probe.series) == expected_of(probe, len(exact)), probe
 
 
 @settings(deadline=None)
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 14), st.lists(st.integers(0, 100)))
-def test_every_completion_has_one(start: int, difference: int, terms: int, completion: list[int]):
+def test_every_completion_has_a_kind_of_mistake(
+    start: int, difference: int, terms: int, completion: list[int]
+):
     exact = list(range(start, start + difference * terms, difference))
-    found = mistake(exact, completion)
-    assert found in MISTAKES
-    assert (found == "exact") == (completion == exact)
+    kind = mistake(exact, completion)
+    assert kind in MISTAKES
+    assert (kind == "exact") == (completion == exact)
 
 
 def test_no_exact_series_no_mistake():

@@ -13,7 +13,13 @@ from scipy import stats
 
 from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
-from goldrm.generation.chunks import BARREN_CHUNKS, sample_chunk, sample_chunks, sampled_chunks
+from goldrm.common.workers import ALONE
+from goldrm.generation.chunks import (
+    sample_chunk,
+    sample_chunks,
+    sample_of_prompts,
+    sampled_chunks,
+)
 from goldrm.generation.pairs import preference_pairs
 from goldrm.generation.params import SamplingParams
 from goldrm.lm.model import Backbone
@@ -32,7 +38,7 @@ def sampled(
     backbone: Backbone, task: Task, sampling: SamplingParams, num_pairs: int, work: Path
 ) -> pd.DataFrame:
     """All completions of the chunks that hold so many pairs."""
-    sample_chunks(backbone, task, sampling, num_pairs, 0, work)
+    sample_chunks(backbone, task, sampling, num_pairs, 0, work, ALONE)
     return pd.concat(sampled_chunks(work), ignore_index=True)
 
 
@@ -171,6 +177,24 @@ def test_model_that_makes_no_mistakes_is_refused(
     sampling = sampling.model_copy(
         update={"dropout": False, "temperature": 0.0, "chunk_size": 1, "max_new_tokens": 2}
     )
-    with pytest.raises(GoldrmError, match=rf"in {BARREN_CHUNKS} chunks .*sampling\.dropout"):
-        sample_chunks(backbone, task, sampling, 1, 0, tmp_path)
-    assert len(list(tmp_path.iterdir())) == BARREN_CHUNKS
+    with pytest.raises(GoldrmError, match=r"in 20 chunks .*sampling\.dropout"):
+        sample_chunks(backbone, task, sampling, 1, 0, tmp_path, ALONE)
+    assert len(list(tmp_path.iterdir())) == 20
+
+
+def test_completions_of_a_prompt_do_not_depend_on_the_other_prompts(
+    backbone: Backbone, task: Task, sampling: SamplingParams, tmp_path: Path
+):
+    """Nor on which of them were sampled before a kill."""
+    work = tmp_path / "together"
+    together = list(sample_of_prompts([7, 400, 9], 3, backbone, task, sampling, 0, work, ALONE))
+    assert [set(rows["group"]) for rows in together] == [{0}, {1}, {2}]
+    assert [rows["prompt_id"].tolist() for rows in together] == [[7] * 3, [400] * 3, [9] * 3]
+    (alone,) = sample_of_prompts([400], 3, backbone, task, sampling, 0, tmp_path / "alone", ALONE)
+    assert_frame_equal(alone.assign(group=1), together[1])
+
+    content = {file: file.read_bytes() for file in sorted(work.iterdir())}
+    list(content)[1].unlink()
+    again = sample_of_prompts([7, 400, 9], 3, backbone, task, sampling, 0, work, ALONE)
+    assert_frame_equal(pd.concat(again), pd.concat(together))
+    assert {file: file.read_bytes() for file in sorted(work.iterdir())} == content

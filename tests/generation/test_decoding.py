@@ -8,28 +8,24 @@ import pytest
 import torch
 from notebook_reference import NotebookLM, generate, pick_greedy
 from scipy import stats
-from torch import Tensor, nn
+from successor_model import successor_model
+from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.random_streams import random_stream
-from goldrm.generation.decoding import CachedDecoder, Decoder, SlidingWindowDecoder, complete, pick
+from goldrm.generation.decoding import (
+    CachedDecoder,
+    Decoder,
+    SlidingWindowDecoder,
+    compacted_rows,
+    complete,
+    pick_tokens,
+)
 from goldrm.generation.params import DecoderName
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 
 DECODERS: tuple[DecoderName, ...] = ("kv_cache", "sliding_window")
-
-
-def successor_model(sizes: BackboneSizes, successors: dict[int, int], scale: float) -> Backbone:
-    """A model that knows the last token only: its successor has logit `scale`, all others 0."""
-    model = Backbone(replace(sizes, d=sizes.num_tokens, num_heads=1, num_layers=1))
-    for parameter in model.parameters():
-        nn.init.zeros_(parameter)
-    nn.init.eye_(model.token2vec.token2vec.weight)
-    with torch.no_grad():
-        for token_id, successor in successors.items():
-            model.token_prediction.weight[successor, token_id] = scale
-    return model.frozen()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +147,7 @@ def test_decoder_has_logits_of_the_kept_rows(
     counting: Backbone, decoder_of: Callable[[Backbone, list[list[int]]], Decoder]
 ):
     decoder = decoder_of(counting, [[1], [2], [3], [4]])
-    decoder.keep(torch.tensor([3, 1]))
+    decoder.keep_rows(torch.tensor([3, 1]))
     assert decoder.logits().argmax(dim=1).tolist() == [5, 3]
     decoder.extend(torch.tensor([6, 7]))
     assert decoder.logits().argmax(dim=1).tolist() == [7, 8]
@@ -167,13 +163,13 @@ def test_equal_prompts_are_read_once_without_dropout(
 ):
     """Wherever they stand; each completion is that of its own prompt."""
     read: list[int] = []
-    method = Backbone.read
+    method = Backbone.read_right_aligned
 
     def noted(self: Backbone, sequences: list[list[int]], *args: Any) -> Iterator[Tensor]:
         read.append(len(sequences))
         return method(self, sequences, *args)
 
-    monkeypatch.setattr(Backbone, "read", noted)
+    monkeypatch.setattr(Backbone, "read_right_aligned", noted)
     model = Backbone(replace(small_sizes, dropout=0.0)).train(training)
     model.load_state_dict(reference_lm.state_dict())
     first, second, third = some_prompts(5, 5, 14)
@@ -184,9 +180,17 @@ def test_equal_prompts_are_read_once_without_dropout(
     assert read == [reads]
 
 
+@pytest.mark.parametrize(
+    ("is_kept", "rows"),
+    [([1, 0, 1, 1], [0, 3, 2]), ([1, 1, 0], [0, 1]), ([0, 0, 1, 0, 1], [2, 4]), ([0, 0], [])],
+)
+def test_compacted_rows_by_hand(is_kept: list[int], rows: list[int]):
+    assert compacted_rows(torch.tensor(is_kept) == 1).tolist() == rows
+
+
 def test_pick_at_temperature_0_takes_the_likeliest():
     logits = torch.tensor([[0.0, 3.0, 2.9], [-1.0, -2.0, -3.0], [0.0, 0.0, 1e-6]])
-    assert pick(logits, 0.0).tolist() == [1, 0, 2]
+    assert pick_tokens(logits, 0.0).tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -196,7 +200,7 @@ def test_pick_follows_the_softmax(temperature: float):
     weights = torch.tensor([1.0, 2.0, 3.0, 6.0])
     expected = weights ** (1 / temperature)
     with random_stream(0, "test pick"):
-        picked = pick(weights.log().repeat(draws, 1), temperature)
+        picked = pick_tokens(weights.log().repeat(draws, 1), temperature)
     counts = torch.bincount(picked, minlength=4)
     expected_counts = (expected / expected.sum() * draws).double().numpy()
     expected_counts *= draws / expected_counts.sum()
@@ -207,7 +211,7 @@ def test_low_temperature_sharpens():
     logits = torch.tensor([0.0, 1.0, 2.0]).repeat(2000, 1)
     with random_stream(0, "test pick"):
         shares = [
-            float((pick(logits, temperature) == 2).float().mean())
+            float((pick_tokens(logits, temperature) == 2).float().mean())
             for temperature in (0.1, 0.5, 1.0, 4.0)
         ]
     assert shares == sorted(shares, reverse=True)

@@ -126,7 +126,7 @@ def test_sequences_of_a_cache_may_be_copied_and_go_on_by_themselves(backbone: Ba
     cache = cache_for(backbone, 2)
     backbone.hidden_states(read, cache)
     rows = torch.tensor([1, 0, 1, 1])
-    found = backbone.hidden_states(more, cache.of(rows))
+    found = backbone.hidden_states(more, cache.copy_rows(rows))
     whole = backbone.hidden_states(torch.cat((read[rows], more), dim=1))
     torch.testing.assert_close(found, whole[:, 7:], atol=1e-5, rtol=0)
     assert cache.length == 7
@@ -141,8 +141,8 @@ def test_rows_of_a_cache_begin_with_a_prefix_and_are_written_in_it(backbone: Bac
     token_ids = more.clone()
     for first, end, length in [(0, 2, 7), (2, 5, 3)]:
         token_ids[first:end, :length] = prefix_ids[0, :length]
-        rows = cache.rows(first, end)
-        rows.begin_with(prefix, length)
+        rows = cache.view_rows(first, end)
+        rows.copy_prefix(prefix, length)
         backbone.hidden_states(token_ids[first:end, length:10], rows)
         assert (rows.length, cache.length) == (10, 0)
     cache.advance(10)
@@ -167,8 +167,8 @@ def test_reading_is_a_plain_right_aligned_forward(
     sequences = [row[:n].tolist() for n, row in zip(lengths, some_ids(7, 20), strict=False)]
     aligned = right_aligned(sequences, 20, NOTEBOOK.padding_int)
     cache = cache_for(backbone, len(lengths), positions=22)
-    read = backbone.read(sequences, cache, 20, last_only, layers)
-    found = [states for alike in read for states in alike]
+    read = backbone.read_right_aligned(sequences, cache, 20, last_only, layers)
+    found = [states for batch in read for states in batch]
     expected = layer_states(reference_lm, aligned, layers or [2])
     for tokens, states, whole in zip(sequences, found, expected, strict=True):
         asked = whole[-1:] if last_only else whole[-len(tokens) :]
@@ -188,7 +188,7 @@ def test_cache_serves_the_kept_rows_only(backbone: Backbone):
     backbone.hidden_states(token_ids[:, :10], cache)
     left = torch.arange(5)
     for position, kept in [(10, [0, 4, 2, 3]), (11, [3, 1]), (12, [1])]:
-        cache.keep(torch.tensor(kept))
+        cache.keep_rows(torch.tensor(kept))
         left = left[kept]
         step = backbone.hidden_states(token_ids[left, position : position + 1], cache)
         torch.testing.assert_close(step[:, 0], full[left, position], atol=1e-5, rtol=0)

@@ -2,85 +2,150 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from import_closure import modules_of
+from import_closure import imported_files, imported_folders
+from pydantic import BaseModel
+from small_models import ROOT
 
-from goldrm.common.params import SharedRuntimeParams
+from goldrm.commands.params import Params
+from goldrm.common.params import Section, checked
+from goldrm.common.yaml_file import read_yaml
+from goldrm.pipeline.stage import StageEntry
 
-ROOT = Path(__file__).parent.parent
-STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-TRAIN_SFT = yaml.safe_load((ROOT / "upstream/dvc.yaml").read_text())["stages"]["train_sft"]
-
-UNRECORDED = {"runtime.processes"}  # changes no byte, so a lock made with another number holds
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_stage_depends_on_every_module_it_imports(name: str) -> None:
-    listed = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
-    assert listed == {f"src/goldrm/{file}" for file in modules_of(ROOT / f"stages/{name}.py")}
-    assert f"stages/{name}.py" in STAGES[name]["deps"]
-
-
-def test_upstream_depends_on_every_module_it_imports() -> None:
-    listed = {dep for dep in TRAIN_SFT["deps"] if dep.startswith("../src/")}
-    assert listed == {f"../src/goldrm/{f}" for f in modules_of(ROOT / "upstream/train_sft.py")}
+STAGES: dict[str, dict[str, Any]] = read_yaml(ROOT / "dvc.yaml")["stages"]
+RECIPES: list[str] = list(read_yaml(ROOT / "params.yaml")["models"])
+TRAIN_SFT: dict[str, Any] = read_yaml(ROOT / "upstream/dvc.yaml")["stages"]["train_sft"]
+# Each stage by its name, those of a foreach by one of theirs, and the folder of its dvc.yaml.
+NAMES = {
+    **{name if "do" not in STAGES[name] else f"{name}@{RECIPES[0]}": ROOT for name in STAGES},
+    "train_sft": ROOT / "upstream",
+}
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_stage_declares_exactly_the_parameters_it_reads(name: str) -> None:
-    read = _parameters_read(ROOT / f"stages/{name}.py")
-    declared = set(STAGES[name]["params"])
-    unused = {key for key in declared if not any(_covers(key, r) or _covers(r, key) for r in read)}
-    assert not unused
-    undeclared = {key for key in read if not any(_covers(entry, key) for entry in declared)}
-    assert not undeclared
+def entry_of(name: str) -> dict[str, Any]:
+    """A stage's entry, its templates as they are written."""
+    entry = TRAIN_SFT if name == "train_sft" else STAGES[name.partition("@")[0]]
+    return entry.get("do", entry)
 
 
-def _parameters_read(script: Path) -> set[str]:
-    """Dotted names after `params.` in a stage: the longest chain of attributes of each use."""
-    chains: set[str] = set()
-    for node in ast.walk(ast.parse(script.read_text())):
-        if isinstance(node, ast.Attribute):
-            names: list[str] = []
-            inner: ast.expr = node
-            while isinstance(inner, ast.Attribute):
-                names.append(inner.attr)
-                inner = inner.value
-            if isinstance(inner, ast.Name) and inner.id == "params":
-                chains.add(".".join(reversed(names)))
-    chains -= UNRECORDED
-    if "runtime" in chains:
-        runtime = {f"runtime.{name}" for name in SharedRuntimeParams.model_fields}
-        chains = (chains - {"runtime"}) | (runtime - UNRECORDED)
-    return {c for c in chains if not any(other.startswith(f"{c}.") for other in chains)}
+def script_of(name: str) -> Path:
+    """The script that the stage's command runs."""
+    command, module, script = entry_of(name)["cmd"].rpartition(" ")
+    assert command + module == "python -m goldrm.pipeline.run "
+    return NAMES[name] / script
 
 
-def _covers(declared: str, read: str) -> bool:
-    """Whether declaring a parameter or its section declares what is read."""
-    return read == declared or read.startswith(f"{declared}.")
+def params_of(name: str) -> type[Section]:
+    """The class of what the stage's script is given: what it calls run_stage with."""
+    names = runpy.run_path(str(script_of(name)))
+    call = ast.parse(script_of(name).read_text()).body[-1]
+    (model,) = re.findall(r"run_stage\((\w+), \w+\)", ast.unparse(call))
+    return names[model]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stage_depends_on_exactly_the_folders_that_it_imports_from(name: str) -> None:
+    to_root = "../" if NAMES[name] != ROOT else ""
+    code = [dep for dep in entry_of(name)["deps"] if dep.startswith(f"{to_root}src/")]
+    assert code == sorted(code)
+    assert set(code) == {f"{to_root}{folder}" for folder in imported_folders(script_of(name))}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stage_depends_on_its_script_and_what_lies_beside_it(name: str) -> None:
+    files = [script_of(name), *imported_files(script_of(name))]
+    own = {str(f.relative_to(NAMES[name])) for f in files if not f.is_relative_to(ROOT / "src")}
+    assert own == {dep for dep in entry_of(name)["deps"] if dep.endswith(".py")}
+
+
+def test_changing_an_edit_samples_nothing_and_changing_a_figure_trains_nothing() -> None:
+    """The folders decide: of edits know the trainings and the evaluation, of figures the latter."""
+    users = {
+        folder: {name for name in STAGES if f"src/goldrm/{folder}" in entry_of(name)["deps"]}
+        for folder in ("edits", "training", "evaluation", "commands")
+    }
+    assert users == {
+        "edits": {"train_rm", "evaluate"},
+        "training": {"train_rm"},
+        "evaluation": {"evaluate"},
+        "commands": set(),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stage_declares_exactly_the_parameters_that_it_is_given(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No parameter more than its class has fields, in sections of sections, and none fewer."""
+    monkeypatch.chdir(NAMES[name])
+    model = params_of(name)
+    assert _defaults(model) == []
+    checked(model, StageEntry.named(name).values(), Path("params.yaml"))
+
+
+def test_no_parameter_has_a_default_in_code() -> None:
+    assert _defaults(Params) == []
+
+
+def _defaults(model: type[BaseModel]) -> list[str]:
+    """Fields that may be left out, in all sections of sections."""
+    schema = model.model_json_schema()
+    sections = [schema, *schema.get("$defs", {}).values()]
+    return [
+        f"{section['title']}.{name}"
+        for section in sections
+        for name in section.get("properties", {})
+        if name not in section["required"]
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stage_uses_every_section_that_it_is_given(name: str) -> None:
+    tree = ast.walk(ast.parse(script_of(name).read_text()))
+    used = {
+        node.attr
+        for node in tree
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "params"
+    }
+    assert used == set(params_of(name).model_fields)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "train_sft"])
+def test_number_of_processes_and_other_recipes_make_no_stage_run_again(name: str) -> None:
+    declared = entry_of(name).get("params", [])
+    assert not {"runtime", "runtime.processes"} & set(declared)
+    if name.startswith("train_rm@"):
+        assert [param for param in declared if "models" in param] == ["models.${key}"]
+
+
+def test_every_recipe_is_a_stage() -> None:
+    assert STAGES["train_rm"]["foreach"] == "${models}"
+    assert entry_of("train_rm")["outs"] == ["data/models/${key}"]
 
 
 def test_every_stage_and_parameter_is_described() -> None:
-    assert all(stage["desc"] for stage in (*STAGES.values(), TRAIN_SFT))
+    assert all(entry_of(name)["desc"] for name in NAMES)
     for file in ("params.yaml", "upstream/params.yaml"):
         for line in (ROOT / file).read_text().splitlines():
             is_section = re.fullmatch(r" *\w+:", line)
             assert is_section or "#" in line, f"{file}: {line} has no comment"
 
 
-def test_no_parameter_reaches_a_shell() -> None:
-    assert not [stage["cmd"] for stage in (*STAGES.values(), TRAIN_SFT) if "$" in stage["cmd"]]
+@pytest.mark.parametrize("name", NAMES)
+def test_no_parameter_reaches_a_shell(name: str) -> None:
+    assert "$" not in entry_of(name)["cmd"]
 
 
 def test_outputs_are_tracked_by_git_or_ignored_by_hand() -> None:
     ignored = (ROOT / ".gitignore").read_text().split()
-    for stage in STAGES.values():
+    for stage in map(entry_of, STAGES):
         for out in stage.get("outs", []):
-            assert f"/{out}" in ignored or f"/{out}/" in ignored
+            of_all = out.removesuffix("${key}").removesuffix("/")
+            assert f"/{of_all}" in ignored or f"/{of_all}/" in ignored
         for tracked in [*stage.get("metrics", []), *stage.get("plots", [])]:
             ((path, options),) = tracked.items()
             assert options["cache"] is False, path

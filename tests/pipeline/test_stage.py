@@ -13,9 +13,10 @@ import pytest
 from filelock import FileLock
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.params import Section
-from goldrm.common.yaml_file import read_yaml
-from goldrm.pipeline.stage import run_stage
+from goldrm.common.params import RuntimeParams, Section, SharedRuntimeParams
+from goldrm.common.workers import ALONE, Workers
+from goldrm.pipeline import stage as stage_module
+from goldrm.pipeline.stage import Run, StageEntry, run_stage
 
 DVC_YAML = """\
 stages:
@@ -37,42 +38,64 @@ stages:
       - "${data.url}"
     outs:
       - out.txt
+  shared:
+    cmd: python shared.py
+    params:
+      - runtime.device
+      - runtime.threads
+      - factor
+  train:
+    foreach: ${models}
+    do:
+      cmd: python train.py
+      params:
+        - factor
+        - models.${key}
+      deps:
+        - "${data.source}"
+        - data/${key}.txt
 """
 PARAMS_YAML = """\
 factor: 2
 unused: 1
+runtime: {device: cpu, threads: 1, processes: 1}
 data:
   source: input.txt
   url: https://127.0.0.1:1/model.pkl
+models:
+  big: {size: 9}
+  small: {size: 1}
 """
 
 
+class DataParams(Section):
+    """Of the section only what is declared."""
+
+    source: str
+
+
 class DoubleParams(Section):
-    """The small project's parameters."""
+    """What the stage `double` declares."""
 
     factor: int
-    unused: int
-    data: dict[str, str]
+    data: DataParams
+    offset: int
 
 
-def load() -> DoubleParams:
-    return DoubleParams.model_validate(read_yaml(Path("params.yaml")))
-
-
-def double(params: DoubleParams, work: Path) -> None:
+def double(params: DoubleParams, run: Run) -> None:
     """A stage: number in, product out; in its folder it notes that it was there."""
-    number = int(Path(params.data["source"]).read_text())
-    with (work / "visits").open("a") as visits:
+    number = int(Path(params.data.source).read_text())
+    with (run.work / "visits").open("a") as visits:
         visits.write("x")
     Path("out.txt").write_text(str(number * params.factor))
 
 
-def stage_that(act: Callable[[Path], None]) -> Callable[[DoubleParams, Path], None]:
+def stage_that(act: Callable[[Path], None]) -> Callable[[DoubleParams, Run], None]:
     """The stage `double`, which also does something else."""
 
-    def acting(params: DoubleParams, work: Path) -> None:
-        double(params, work)
-        act(work)
+    def acting(params: DoubleParams, run: Run) -> None:
+        double(params, run)
+        act(run.work)
 
     acting.__name__ = "double"
     return acting
@@ -86,6 +109,7 @@ def fail(_: Path) -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project, in its root folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     (tmp_path / "params.yaml").write_text(PARAMS_YAML)
     (tmp_path / "other.yaml").write_text("offset: 0\n")
@@ -98,7 +122,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(act: Callable[[Path], None] = lambda _: None) -> None:
-    run_stage(load, stage_that(act))
+    run_stage(DoubleParams, stage_that(act))
 
 
 def message_of(act: Callable[[Path], None]) -> str:
@@ -118,7 +142,7 @@ def unfinished() -> list[Path]:
 
 
 def test_stage_does_its_work():
-    run_stage(load, double)
+    run_stage(DoubleParams, double)
     assert Path("out.txt").read_text() == "42"
 
 
@@ -154,17 +178,17 @@ SCRIPT = """\
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from goldrm.errors import GoldrmError
-from goldrm.stage import run_stage
-from test_stage import load
+from goldrm.common.errors import GoldrmError
+from goldrm.pipeline.stage import run_stage
+from test_stage import DoubleParams
 
-def double(params, work):
+def double(params, run):
     if {fails}:
         raise GoldrmError("the disk is full")
     Path("started").touch()
     time.sleep(60)
 
-run_stage(load, double)
+run_stage(DoubleParams, double)
 """
 
 
@@ -252,25 +276,29 @@ def test_work_folder_stays_after_a_failure():
     assert (folder / "visits").read_text() == "x"
 
 
-def other(_: DoubleParams, work: Path) -> None:
+class OtherParams(Section):
+    """The stage `other` declares none."""
+
+
+def other(_: OtherParams, run: Run) -> None:
     """A stage that a later one follows."""
-    with (work / "visits").open("a") as visits:
+    with (run.work / "visits").open("a") as visits:
         visits.write("x")
 
 
 def test_finished_work_stays_until_a_later_stage_starts():
     """DVC may be killed before it records the outputs; it then deletes them and runs it again."""
-    run_stage(load, other)
-    run_stage(load, other)
+    run_stage(OtherParams, other)
+    run_stage(OtherParams, other)
     (visits,) = Path(".work/other").glob("*/visits")
     assert visits.read_text() == "xx"
-    run_stage(load, double)
+    run_stage(DoubleParams, double)
     assert list(Path(".work").glob("*/*")) == work_folders()
 
 
 def test_unfinished_work_of_others_stays():
     message_of(fail)
-    run_stage(load, other)
+    run_stage(OtherParams, other)
     (folder,) = work_folders()
     assert (folder / "visits").exists()
 
@@ -319,7 +347,7 @@ def test_leftovers_survive_what_does_not_matter():
 class Waiting:
     """A run of the stage in a thread, while somebody else holds its lock."""
 
-    def __init__(self, stage: Callable[[DoubleParams, Path], None]) -> None:
+    def __init__(self, stage: Callable[[DoubleParams, Run], None]) -> None:
         self.end: BaseException | None = None
         self.thread = threading.Thread(target=self._run, args=(stage,), daemon=True)
         Path(".work").mkdir()
@@ -328,9 +356,9 @@ class Waiting:
         self.thread.start()
         time.sleep(0.3)
 
-    def _run(self, stage: Callable[[DoubleParams, Path], None]) -> None:
+    def _run(self, stage: Callable[[DoubleParams, Run], None]) -> None:
         try:
-            run_stage(load, stage)
+            run_stage(DoubleParams, stage)
         except BaseException as error:
             self.end = error
 
@@ -365,7 +393,7 @@ def test_edit_while_waiting_counts_or_is_refused():
 def test_other_stages_do_not_wait():
     Path(".work").mkdir()
     with FileLock(".work/other.lock"):
-        run_stage(load, double)
+        run_stage(DoubleParams, double)
     assert Path("out.txt").read_text() == "42"
 
 
@@ -389,3 +417,301 @@ def test_work_folder_that_cannot_be_made_is_one_sentence():
     """As in a read-only project."""
     Path(".work").write_text("a file")
     assert ".work" in message_of(fail)
+
+
+# What a stage reads
+
+
+class Sized(Section):
+    """An entry of `models`."""
+
+    size: int
+
+
+class TrainParams(Section):
+    """What the stage `train` declares; of the models only its own."""
+
+    factor: int
+    models: dict[str, Sized]
+
+
+class SharedParams(Section):
+    """What the stage `shared` declares."""
+
+    factor: int
+    runtime: SharedRuntimeParams
+
+
+def given_to(model: type[Section], name: str) -> tuple[Section, Run]:
+    """What a stage of that name is given."""
+    given: list[tuple[Section, Run]] = []
+
+    def stage(params: Section, run: Run) -> None:
+        given.append((params, run))
+
+    stage.__name__ = name
+    run_stage(model, stage)
+    (params_and_run,) = given
+    return params_and_run
+
+
+def refused(model: type[Section], name: str) -> str:
+    """What is said where a stage of that name doesn't begin."""
+    with pytest.raises(SystemExit) as end:
+        given_to(model, name)
+    assert isinstance(end.value.code, str)
+    assert "\n" not in end.value.code
+    return end.value.code
+
+
+def test_stage_gets_what_it_declares_of_both_files():
+    params, run = given_to(DoubleParams, "double")
+    assert params == DoubleParams(factor=2, data=DataParams(source="input.txt"), offset=0)
+    assert (run.work.parent, run.workers) == (Path(".work/double"), ALONE)
+
+
+class MoreParams(DoubleParams):
+    """Also a parameter that params.yaml has, but the stage doesn't declare."""
+
+    unused: int
+
+
+class DataUrlParams(DataParams):
+    """Also a part of the section that isn't declared."""
+
+    url: str
+
+
+class MoreDataParams(DoubleParams):
+    """The same one section deeper."""
+
+    data: DataUrlParams  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+class FewerParams(Section):
+    """Without one that is declared."""
+
+    factor: int
+    data: DataParams
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (MoreParams, "unused is missing"),
+        (MoreDataParams, "data.url is missing"),
+        (FewerParams, "offset is not a parameter"),
+    ],
+)
+def test_undeclared_parameters_are_not_handed_on(model: type[Section], sentence: str):
+    assert f"double: params.yaml and other.yaml: {sentence}" in refused(model, "double")
+    assert not Path(".work").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("factor: 2\n", "", "factor is missing"),
+        ("factor: 2\n", "factor: two\n", "factor is 'two', it should be a valid integer"),
+        ("  source: input.txt\n", "  sauce: input.txt\n", "data.source is missing"),
+        ("  source: input.txt\n", "  source: null\n", "data.source is None, it should be"),
+        (
+            "data:\n  source: input.txt\n  url",
+            "data: [input.txt]\nurl",
+            "data is ['input.txt']",
+        ),
+        ("data:\n  source: input.txt\n  url", "url", "data is missing"),
+    ],
+)
+def test_bad_parameter_is_one_sentence(old: str, new: str, sentence: str):
+    Path("params.yaml").write_text(PARAMS_YAML.replace(old, new))
+    assert sentence in refused(DoubleParams, "double")
+
+
+def test_edit_to_what_no_parameter_can_be_is_one_sentence():
+    message = message_of(lambda _: change_params("factor: 2", "factor: 2001-01-01"))
+    assert "factor is datetime.date(2001, 1, 1), it should be a valid integer" in message
+
+
+def change_params(old: str, new: str) -> None:
+    Path("params.yaml").write_text(PARAMS_YAML.replace(old, new))
+
+
+def test_entry_is_resolved_as_dvc_does():
+    entry = StageEntry.named("double")
+    assert entry.params == {"params.yaml": ["factor", "data.source"], "other.yaml": ["offset"]}
+    url = "https://127.0.0.1:1/model.pkl"
+    assert entry.deps == ["input.txt", "double.py", "folder", url]
+    assert entry.values() == {"factor": 2, "data": {"source": "input.txt"}, "offset": 0}
+    assert StageEntry.named("other") == StageEntry(params={}, deps=["other.yaml"])
+
+
+def test_entry_of_foreach_is_resolved():
+    entry = StageEntry.named("train@small")
+    assert entry.params == {"params.yaml": ["factor", "models.small"]}
+    assert entry.deps == ["input.txt", "data/small.txt"]
+    assert entry.values() == {"factor": 2, "models": {"small": {"size": 1}}}
+
+
+def test_stage_that_is_not_in_dvc_yaml_is_one_sentence():
+    assert refused(OtherParams, "nothing") == (
+        "nothing: dvc.yaml has no stage nothing. Restore it with `git checkout -- dvc.yaml`."
+    )
+
+
+# Stages that foreach makes
+
+
+@pytest.fixture
+def data() -> None:
+    """The dependencies of the stage `train`."""
+    Path("data").mkdir()
+    for name in ("big", "small"):
+        Path(f"data/{name}.txt").touch()
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(
+    ("dvc_stage", "name", "size"),
+    [
+        ("train@big", "big", 9),
+        ("train@small", "small", 1),
+        ("sub/dvc.yaml:train@small", "small", 1),
+    ],
+)
+def test_dvc_says_which_of_a_foreach_runs(
+    monkeypatch: pytest.MonkeyPatch, dvc_stage: str, name: str, size: int
+):
+    monkeypatch.setenv("DVC_STAGE", dvc_stage)
+    params, run = given_to(TrainParams, "train")
+    assert params == TrainParams(factor=2, models={name: Sized(size=size)})
+    assert run.work.parent == Path(f".work/train@{name}")
+    assert f'"train@{name}": "torch ' in Path("environment.json").read_text()
+
+
+@pytest.mark.parametrize("dvc_stage", ["other", "dvc.yaml:other", "doubled@big", "train@big", ""])
+def test_dvc_stage_of_another_stage_is_ignored(monkeypatch: pytest.MonkeyPatch, dvc_stage: str):
+    """As where a stage's script runs a program that runs another stage's script."""
+    monkeypatch.setenv("DVC_STAGE", dvc_stage)
+    run()
+    assert len(work_folders()) == 1
+
+
+@pytest.mark.parametrize("dvc_stage", ["", "other", "train", "train@", "train@huge"])
+def test_unknown_key_is_one_sentence_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, dvc_stage: str
+):
+    monkeypatch.setenv("DVC_STAGE", dvc_stage)
+    sentence = refused(TrainParams, "train")
+    assert "there is one train for each of params.yaml's models (big, small)" in sentence
+    assert "run `dvc repro train@big`" in sentence
+
+
+@pytest.mark.parametrize("models", ["models: {}", "models: 3", "models: null", "others: 3"])
+def test_without_keys_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, models: str):
+    monkeypatch.setenv("DVC_STAGE", "train@big")
+    Path("params.yaml").write_text(PARAMS_YAML.partition("models:")[0] + models)
+    assert "for each of params.yaml's models (none)" in refused(TrainParams, "train")
+
+
+@pytest.mark.usefixtures("data")
+def test_stages_of_a_foreach_keep_off_each_others_work(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DVC_STAGE", "train@big")
+    _, big = given_to(TrainParams, "train")
+    monkeypatch.setenv("DVC_STAGE", "train@small")
+    with FileLock(".work/train@big.lock"):
+        _, small = given_to(TrainParams, "train")
+    assert (big.work / "done").exists()
+    assert (small.work / "done").exists()
+    change_params("size: 9", "size: 8")  # of the other's model only
+    assert given_to(TrainParams, "train")[1].work == small.work
+    monkeypatch.setenv("DVC_STAGE", "train@big")
+    assert given_to(TrainParams, "train")[1].work != big.work
+    assert not big.work.exists()
+
+
+# Processes that share a stage
+
+
+def test_number_of_processes_is_handed_on_but_counts_for_nothing(monkeypatch: pytest.MonkeyPatch):
+    """A lock and unfinished work that were made with another number hold."""
+    wanted: list[int] = []
+    monkeypatch.setattr(stage_module, "join_or_launch", lambda n: wanted.append(n) or ALONE)
+    folders: set[Path] = set()
+    for processes in (1, 2, 7):
+        change_params("processes: 1", f"processes: {processes}")
+        params, run = given_to(SharedParams, "shared")
+        runtime = SharedRuntimeParams(device="cpu", threads=1, processes=processes)
+        assert params == SharedParams(factor=2, runtime=runtime)
+        folders.add(run.work)
+    assert wanted == [1, 2, 7]
+    assert len(folders) == 1
+    entry = StageEntry.named("shared")
+    assert not [name for name in entry.inputs(entry.values()) if "processes" in name]
+    change_params("threads: 1", "threads: 2")
+    assert given_to(SharedParams, "shared")[1].work not in folders
+
+
+def test_number_of_processes_is_asked_for_only_where_the_stage_shares():
+    change_params(", processes: 1", "")
+    assert "runtime.processes is missing" in refused(SharedParams, "shared")
+
+    class AloneParams(Section):
+        factor: int
+        runtime: RuntimeParams
+
+    given_to(AloneParams, "shared")
+
+
+class Follower(Workers):
+    """A process that another one leads, which has read other parameters than this one."""
+
+    is_leader = False  # pyright: ignore[reportAssignmentType]
+    told = (SharedParams.model_construct(factor=5), Path("folder of the leader"))
+
+    def broadcast(self, value: object) -> object:  # pyright: ignore
+        assert value is None
+        return self.told
+
+
+def test_followers_get_parameters_and_folder_from_the_leader(monkeypatch: pytest.MonkeyPatch):
+    """Theirs may be of a moment before or after an edit; and the leader alone holds the lock."""
+    follower = Follower()
+    monkeypatch.setattr(stage_module, "join_or_launch", lambda _: follower)
+    assert given_to(SharedParams, "shared") == (follower.told[0], Run(follower.told[1], follower))
+    assert not Path(".work").exists()
+    assert not Path("environment.json").exists()
+
+
+SHARED_SCRIPT = """\
+import os
+from pathlib import Path
+from goldrm.common.params import Section, SharedRuntimeParams
+from goldrm.pipeline.stage import run_stage
+
+class Params(Section):
+    factor: int
+    runtime: SharedRuntimeParams
+
+def shared(params, run):
+    squares = run.workers.map_to_all(range(3), lambda n: n * n * params.factor)
+    Path(f"{os.environ['RANK']}.txt").write_text(f"{run.work} {params} {squares}")
+
+run_stage(Params, shared)
+"""
+
+
+def test_processes_of_a_script_share_a_stage(project: Path):
+    change_params("processes: 1", "processes: 2")
+    (project / "shared.py").write_text(SHARED_SCRIPT)
+    command = [sys.executable, "-m", "goldrm.pipeline.run", "shared.py"]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    first, second = (Path(f"{rank}.txt").read_text() for rank in (0, 1))
+    assert first == second
+    assert first.endswith(
+        "factor=2 runtime=SharedRuntimeParams(device='cpu', threads=1, processes=2) [0, 2, 8]"
+    )
+    (folder,) = Path(".work/shared").iterdir()
+    assert first.startswith(f"{folder} ")
+    assert (folder / "done").exists()

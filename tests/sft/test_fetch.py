@@ -103,7 +103,7 @@ def test_other_file_than_pinned_is_refused(tmp_path: Path, source: Path):
     copy = tmp_path / "fetched.pkl"
     with pytest.raises(GoldrmError) as error:
         fetch(str(source), OTHER, copy)
-    assert [each for each in (str(source), SHA256, OTHER) if each not in str(error.value)] == []
+    assert [text for text in (str(source), SHA256, OTHER) if text not in str(error.value)] == []
     assert not copy.exists()
     assert source.read_bytes() == CONTENT
 
@@ -180,7 +180,7 @@ def test_full_disk_is_not_blamed_on_the_source(
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_place_that_cannot_be_written_is_named(tmp_path: Path, source: Path):
+def test_copy_that_cannot_be_written_is_named(tmp_path: Path, source: Path):
     with pytest.raises(GoldrmError, match=r"can't be copied to .*model\.pkl/fetched\.pkl: "):
         fetch(str(source), None, source / "fetched.pkl")
 

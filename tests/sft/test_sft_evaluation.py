@@ -3,15 +3,19 @@
 import math
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 import torch
 from notebook_reference import NotebookLM
-from test_sampling import successor_model
+from pandas.testing import assert_frame_equal
+from successor_model import successor_model
 
+from goldrm.common.errors import GoldrmError
 from goldrm.common.params import IntRange
+from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
-from goldrm.sft.evaluation import answer_nll, evaluate_sft
+from goldrm.sft.evaluation import answer_nll, evaluate_sft, headline
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.series import Prompt, Split, split_of
@@ -58,20 +62,68 @@ def test_counts_by_hand(
 ):
     """Three of six prompts are answered exactly; of the others the last term is off by 1."""
     task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    found = evaluate_sft(counting, task, num_prompts, max_new_tokens=20, seed=0)
+    statistics = evaluate_sft(counting, task, num_prompts, 20, 0, ALONE)
+    assert statistics.columns.tolist() == ["statistic", "value", "low", "high", "n"]
     z, n = 1.959964, 6
     # Wilson's interval of one half.
     half = z * math.sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    share = {"value": 0.5, "low": pytest.approx(0.5 - half), "high": pytest.approx(0.5 + half)}
+    no_interval = pytest.approx(math.nan, nan_ok=True)
     # Six tokens where five terms are asked for, all right; seven where six are, one wrong.
     right = math.log(math.exp(SCALE) + 128) - SCALE
-    assert found == {
-        "exact_match": 0.5,
-        "exact_match_low": pytest.approx(0.5 - half, abs=1e-4),
-        "exact_match_high": pytest.approx(0.5 + half, abs=1e-4),
-        "exact_match_sliding": 0.5,
-        "gold_reward": pytest.approx((7 + 1 + 6 / 1.1) / 2, abs=1e-4),
-        "nll": pytest.approx(right + SCALE * 3 / 39, abs=1e-4),
+    means = {
+        "gold_reward": pytest.approx((7 + 1 + 6 / 1.1) / 2),
+        "nll": pytest.approx(right + SCALE * 3 / 39),
     }
+    assert statistics.to_dict("records") == [
+        {"statistic": "exact_match", **share, "n": 6},
+        {"statistic": "exact_match_sliding", **share, "n": 6},
+        *(
+            {"statistic": name, "value": mean, "low": no_interval, "high": no_interval, "n": 6}
+            for name, mean in means.items()
+        ),
+    ]
+    assert headline(statistics) == {"exact_match": 0.5}
+
+
+def values(statistics: pd.DataFrame) -> dict[str, float]:
+    return dict(zip(statistics["statistic"], statistics["value"], strict=True))
+
+
+def test_headline_has_four_digits():
+    statistics = pd.DataFrame({"statistic": ["nll", "exact_match"], "value": [0.1, 2 / 3]})
+    assert headline(statistics) == {"exact_match": 0.6667}
+
+
+def test_model_that_writes_no_number_is_refused(
+    small_sizes: BackboneSizes, dictionary: Dictionary, task: Task
+):
+    ids = dictionary.ids
+    chatty = successor_model(small_sizes, {i: ids["series"] for i in range(len(ids))}, SCALE)
+    with pytest.raises(GoldrmError, match=r"wrote no number for any of 3 prompts.*sft\.source"):
+        evaluate_sft(chatty, task, 3, 5, 0, ALONE)
+
+
+def test_gold_reward_is_the_mean_of_what_holds_a_number(
+    counting: Backbone,
+    dictionary: Dictionary,
+    task_params: TaskParams,
+    gold_reward_params: GoldRewardParams,
+):
+    """The second wording ends in "value", after which this one ends at once."""
+    ids = dictionary.ids
+    with torch.no_grad():
+        counting.token_prediction.weight[ids["<EOS>"], ids["value"]] = 2 * SCALE
+    task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
+    statistics = evaluate_sft(counting, task, 6, 20, 0, ALONE).set_index("statistic")
+    assert statistics.loc["gold_reward", "value"] == pytest.approx((7 + 1 + 6 / 1.1) / 2)
+    assert statistics["n"].to_dict() == {
+        "exact_match": 6,
+        "exact_match_sliding": 6,
+        "gold_reward": 4,
+        "nll": 6,
+    }
+    assert statistics.loc["exact_match", "value"] == pytest.approx(2 / 6)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +139,8 @@ def test_prompts_of_the_test_split_alone_are_used(
     exact_match: float,
 ):
     task = task_with_splits(dictionary, task_params, gold_reward_params, splits)
-    found = evaluate_sft(counting, task, 100, max_new_tokens=20, seed=0)
-    assert found["exact_match"] == found["exact_match_sliding"] == exact_match
+    measured = values(evaluate_sft(counting, task, 100, 20, 0, ALONE))
+    assert measured["exact_match"] == measured["exact_match_sliding"] == exact_match
 
 
 def test_fewer_prompts_are_drawn_by_the_seed_alone(
@@ -98,13 +150,13 @@ def test_fewer_prompts_are_drawn_by_the_seed_alone(
     gold_reward_params: GoldRewardParams,
 ):
     task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    found: list[float] = []
+    exact_matches: list[float] = []
     for seed in range(8):
         torch.manual_seed(seed)
-        first = evaluate_sft(counting, task, 1, max_new_tokens=20, seed=seed)
-        assert evaluate_sft(counting, task, 1, max_new_tokens=20, seed=seed) == first
-        found.append(first["exact_match"])
-    assert set(found) == {0.0, 1.0}
+        first, second = (evaluate_sft(counting, task, 1, 20, seed, ALONE) for _ in range(2))
+        assert_frame_equal(first, second)
+        exact_matches.append(values(first)["exact_match"])
+    assert set(exact_matches) == {0.0, 1.0}
 
 
 def test_each_decoder_has_its_own_exact_match(
@@ -119,8 +171,8 @@ def test_each_decoder_has_its_own_exact_match(
         counting.PE_embedding.weight[39, pad] = 1.0
         counting.token_prediction.weight[eos, pad] = 10 * SCALE
     task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    found = evaluate_sft(counting, task, 6, max_new_tokens=20, seed=0)
-    assert (found["exact_match"], found["exact_match_sliding"]) == (0.5, 0.0)
+    measured = values(evaluate_sft(counting, task, 6, 20, 0, ALONE))
+    assert (measured["exact_match"], measured["exact_match_sliding"]) == (0.5, 0.0)
 
 
 def test_dropout_is_off_whatever_mode_the_model_comes_in(
@@ -130,12 +182,13 @@ def test_dropout_is_off_whatever_mode_the_model_comes_in(
     gold_reward_params: GoldRewardParams,
 ):
     task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    found = [evaluate_sft(m, task, 6, 20, 0) for m in (backbone.eval(), backbone.train())]
-    assert found[0] == found[1]
+    assert_frame_equal(
+        *(evaluate_sft(m, task, 6, 20, 0, ALONE) for m in (backbone.eval(), backbone.train()))
+    )
 
 
 def token_by_token(lm: NotebookLM, dictionary: Dictionary, prompts: list[Prompt]) -> float:
-    """Every answer's token predicted from its place in the notebook's window, one at a time."""
+    """The answers' tokens predicted from their positions in the notebook's window, one by one."""
     losses: list[float] = []
     for prompt in prompts:
         answer = [str(value) for value in prompt.exact(100)] + ["<EOS>"]
@@ -151,7 +204,7 @@ def token_by_token(lm: NotebookLM, dictionary: Dictionary, prompts: list[Prompt]
 @pytest.mark.parametrize("context_length", [40, 24])
 @torch.no_grad()
 def test_nll_is_the_references_token_by_token(
-    dictionary: Dictionary, small_sizes: BackboneSizes, context_length: int
+    task: Task, small_sizes: BackboneSizes, context_length: int
 ):
     """In the shorter context prompts are cut off on the left."""
     sizes = replace(small_sizes, context_length=context_length)
@@ -160,15 +213,15 @@ def test_nll_is_the_references_token_by_token(
     backbone = Backbone(sizes)
     backbone.load_state_dict(reference.state_dict())
     prompts = [Prompt(1, 3, 7, 14), Prompt(2, 95, 9, 5), Prompt(3, 0, 1, 9), Prompt(3, 91, 9, 6)]
-    found = answer_nll(backbone.frozen(), dictionary, prompts, max_value=100)
-    assert found == pytest.approx(token_by_token(reference, dictionary, prompts), abs=1e-5)
+    nll = answer_nll(backbone.frozen(), task, list(map(task.space.id_of, prompts)))
+    assert nll == pytest.approx(token_by_token(reference, task.dictionary, prompts), abs=1e-5)
 
 
 def test_nll_does_not_depend_on_the_batch(
-    backbone: Backbone, dictionary: Dictionary, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ):
     """A mean over tokens, not a mean of the batches' means."""
-    prompts = [Prompt(1, start, 9, 14) for start in range(0, 100, 9)]
-    whole = answer_nll(backbone, dictionary, prompts, max_value=100)
-    monkeypatch.setattr("goldrm.sft_evaluation.BATCH", 5)
-    assert answer_nll(backbone, dictionary, prompts, max_value=100) == pytest.approx(whole)
+    prompt_ids = [task.space.id_of(Prompt(1, start, 9, 14)) for start in range(0, 100, 9)]
+    whole = answer_nll(backbone, task, prompt_ids)
+    monkeypatch.setattr("goldrm.sft.evaluation.BATCH_SIZE", 5)
+    assert answer_nll(backbone, task, prompt_ids) == pytest.approx(whole)

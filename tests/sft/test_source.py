@@ -126,7 +126,7 @@ def test_16_bits_are_kept_in_the_state(
     write_tensors(path, half, asdict(small_sizes))
     fetched = fetch(path)
     assert {tensor.dtype for tensor in fetched.state.values()} == {torch.float16}
-    assert {each.dtype for each in fetched.backbone.parameters()} == {torch.float32}
+    assert {weights.dtype for weights in fetched.backbone.parameters()} == {torch.float32}
 
 
 def test_pinned_file_is_taken(fetch: Fetch, course_file: Path):
@@ -159,7 +159,7 @@ def test_other_file_than_pinned_is_not_opened(tmp_path: Path, fetch: Fetch):
     with pytest.raises(GoldrmError) as error:
         fetch(path, pinned)
     named = [str(path), sha256_of(path), pinned, "sft.sha256", "not opened"]
-    assert [each for each in named if each not in str(error.value)] == []
+    assert [text for text in named if text not in str(error.value)] == []
 
 
 @pytest.mark.parametrize("sha256", ["A" * 64, "abc", "sha256:" + "a" * 64, ""])

@@ -93,12 +93,12 @@ def test_is_max_only_when_equal(exact: list[int], data: st.DataObject):
 @given(a_series, a_series, st.data())
 def test_falls_as_an_error_grows(exact: list[int], generated: list[int], data: st.DataObject):
     generated = [*generated, *exact[len(generated) :]]  # at least as long as the exact series
-    place = data.draw(st.integers(0, len(generated) - 1))
-    right = padded(exact)[place]
+    index = data.draw(st.integers(0, len(generated) - 1))
+    right = padded(exact)[index]
     sign = data.draw(st.sampled_from([-1, 1]))
     last = inf
     for error in (0, 1, 2, 5, 30):
-        generated[place] = right + sign * error
+        generated[index] = right + sign * error
         reward = gold_reward(exact, generated, NOTEBOOK)
         assert reward < last
         last = reward

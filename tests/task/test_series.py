@@ -35,7 +35,7 @@ def everything(space: PromptSpace) -> list[Prompt]:
 
 @pytest.fixture(scope="module")
 def splits(everything: list[Prompt], task_params: TaskParams) -> list[str]:
-    """The split of each."""
+    """Their splits."""
     return [split_of(prompt, task_params) for prompt in everything]
 
 
@@ -43,17 +43,17 @@ def splits(everything: list[Prompt], task_params: TaskParams) -> list[str]:
 def splits_of_series(
     everything: list[Prompt], splits: list[str]
 ) -> dict[tuple[int, ...], set[str]]:
-    """The splits that each exact series occurs in."""
-    found: dict[tuple[int, ...], set[str]] = defaultdict(set)
+    """The splits in which every exact series occurs."""
+    splits_of: dict[tuple[int, ...], set[str]] = defaultdict(set)
     for prompt, split in zip(everything, splits, strict=True):
         series = arithmetic_series(100, prompt.start, prompt.difference, prompt.terms)
-        found[tuple(series)].add(split)
-    return found
+        splits_of[tuple(series)].add(split)
+    return splits_of
 
 
 def test_there_are_27000_prompts(space: PromptSpace, everything: list[Prompt]):
     assert len(space) == 3 * 100 * 9 * 10 == 27_000
-    assert {(each.template, each.start, each.difference, each.terms) for each in everything} == set(
+    assert {(p.template, p.start, p.difference, p.terms) for p in everything} == set(
         product((1, 2, 3), range(100), range(1, 10), range(5, 15))
     )
 

@@ -7,21 +7,28 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
 from goldrm.common.errors import GoldrmError
+
+if TYPE_CHECKING:
+    from goldrm.commands.trained import TrainedModel
 
 A = ParamSpec("A")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Use the reward model that `dvc repro` trained. Run it in the project's root folder.",
+    help="Use the reward models that `dvc repro` trained. Run it in the project's root folder.",
 )
-export = typer.Typer(no_args_is_help=True, help="Write the reward model for other programs.")
+export = typer.Typer(no_args_is_help=True, help="Write a reward model for other programs.")
 app.add_typer(export, name="export")
+Model = Annotated[
+    str | None,
+    typer.Option(help="A recipe of params.yaml's models.", show_default="the first recipe"),
+]
 
 
 def _errors_as_sentences(command: Callable[A, None]) -> Callable[A, None]:
@@ -40,6 +47,12 @@ def _errors_as_sentences(command: Callable[A, None]) -> Callable[A, None]:
 # ruff: noqa: PLC0415
 
 
+def _load(model: str | None) -> "TrainedModel":
+    from goldrm.commands.trained import load_trained
+
+    return load_trained(model)
+
+
 @app.command()
 @_errors_as_sentences
 def score(
@@ -49,25 +62,25 @@ def score(
         Path | None,
         typer.Option(help="JSONL, CSV or Parquet with columns prompt, chosen, rejected."),
     ] = None,
+    model: Model = None,
 ) -> None:
     """Print the reward of a completion or, as CSV, of both completions of every pair in a file."""
     import pandas as pd
 
-    from goldrm.paths import REWARD_MODEL
-    from goldrm.tables import read_pairs
+    from goldrm.commands.pairs_file import read_pairs
 
     if (pairs is None) == (prompt is None) or (prompt is None) != (completion is None):
         raise GoldrmError("score takes a PROMPT and a COMPLETION, or --pairs FILE.")
     if pairs is not None:
         table = read_pairs(pairs)
-        model, prompts = _load(REWARD_MODEL), table["prompt"].tolist()
+        reward_model, prompts = _load(model).reward_model, table["prompt"].tolist()
         rewards = {
-            f"{side}_reward": model.score(prompts, table[side].tolist())
+            f"{side}_reward": reward_model.score(prompts, table[side].tolist())
             for side in ("chosen", "rejected")
         }
         pd.DataFrame(rewards).to_csv(sys.stdout, index=False, float_format="%.6f")
     else:
-        (reward,) = _load(REWARD_MODEL).score([prompt or ""], [completion or ""])
+        (reward,) = _load(model).reward_model.score([prompt or ""], [completion or ""])
         typer.echo(f"{reward:.6f}")
 
 
@@ -75,39 +88,16 @@ def score(
 @_errors_as_sentences
 def course(
     path: Annotated[Path, typer.Argument(help="The .pkl to write.")],
-    baseline: Annotated[
-        bool, typer.Option("--baseline", help="Write the notebook's readout, trained beside.")
-    ] = False,
+    model: Model = None,
 ) -> None:
-    """Write the reward model as the course's step 3 saves it, for its step 4 to load.
+    """Write a reward model as the course's step 3 saves it, for its step 4 to load.
 
-    The course's SL_RM has a last_token readout of one member; no other fits it.
+    The course's SL_RM has a last_token readout of one member, as the recipe notebook; no other
+    fits it.
     """
-    from goldrm.backbone_files import read_config
-    from goldrm.config import load_params
-    from goldrm.course_export import write_reward_model
-    from goldrm.paths import BASELINE, REWARD_MODEL
-    from goldrm.reward_model import LastTokenReadout
+    from goldrm.commands.export_course import write_reward_model
 
-    folder = BASELINE if baseline else REWARD_MODEL
-    model = _load(folder)
-    readout = model.members[0]
-    if not isinstance(readout, LastTokenReadout) or len(model.members) > 1:
-        raise GoldrmError(
-            f"{folder} holds {len(model.members)} {model.params.readout} readouts, but the "
-            "course's SL_RM has one last_token readout. Export the notebook's with --baseline, or "
-            "train one: dvc exp run -S reward_model.readout=last_token -S reward_model.members=1."
-        )
-    best = read_config(folder / "config.json").get("best")
-    if not isinstance(best, dict) or not all(
-        isinstance(best.get(name), int | float) for name in ("epoch", "train_loss")
-    ):
-        raise GoldrmError(
-            f"{folder / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
-        )
-    params = load_params()
-    train = params.baseline.train if baseline else params.train
-    write_reward_model(path, model.backbone, readout, train, best)
+    write_reward_model(path, _load(model))
     typer.echo(f"wrote {path}", err=True)
 
 
@@ -119,12 +109,12 @@ def check() -> None:
     Remove what DVC was ended at while it wrote it: dvc.lock, .dvc/tmp/rwlock. And say where
     dvc.lock comes from, if that isn't a machine like this one.
     """
-    from goldrm import dvc_files
-    from goldrm.config import load_params
-    from goldrm.environment import difference
+    from goldrm.commands import dvc_files
+    from goldrm.commands.params import load_params
+    from goldrm.pipeline.environment import difference
 
     load_params()
-    for path in dvc_files.mend():
+    for path in dvc_files.remove_damaged():
         typer.echo(
             f"note: {path} was cut short, so it was removed. `dvc repro` writes it again; "
             "finished stages are in its cache.",
@@ -139,22 +129,10 @@ def check() -> None:
 @_errors_as_sentences
 def summary() -> None:
     """Print the metrics, where the figures are, and what to try next."""
-    from goldrm.report import report
+    from goldrm.commands.params import load_params
+    from goldrm.commands.summary import summarise
 
-    typer.echo(report(), nl=False)
-
-
-def _load(folder: Path):  # noqa: ANN202
-    from goldrm import dictionary
-    from goldrm.config import load_params
-    from goldrm.device import set_up
-    from goldrm.paths import DICTIONARY, SFT
-    from goldrm.scoring import load_reward_model
-
-    params = load_params()
-    device = set_up(params.runtime)
-    tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    return load_reward_model(folder, SFT, tokens, device)
+    typer.echo(summarise(list(load_params().models)), nl=False)
 
 
 def main() -> None:

@@ -4,15 +4,19 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from goldrm.commands.trained import TrainedModel
+from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_atomic
 from goldrm.lm.model import Backbone
+from goldrm.lm.weights import read_config
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.training.loop import optimizer_and_schedule
-from goldrm.training.params import TrainParams
+from goldrm.training.params import TrainingParams
 
 
 class CourseRewardModel(nn.Module):
@@ -25,31 +29,54 @@ class CourseRewardModel(nn.Module):
         self.reward_prediction = readout.reward_prediction
 
 
-def write_reward_model(
-    path: Path,
+def write_reward_model(path: Path, trained: TrainedModel) -> None:
+    """Write a reward model as the notebook saves it at the end of step 3; step 4 loads it.
+
+    Raises:
+        GoldrmError: when it isn't one last_token readout, or a file is damaged or can't be written.
+    """
+    model = trained.reward_model
+    readout = model.members[0]
+    if not isinstance(readout, LastTokenReadout) or len(model.members) > 1:
+        raise GoldrmError(
+            f"{trained.folder} holds {len(model.members)} {trained.recipe.readout.kind} readouts, "
+            "but the course's SL_RM has one last_token readout. Export such a recipe's: "
+            "--model notebook."
+        )
+    best = _best(trained.folder / "config.json")
+    write_atomic(path, course_checkpoint(model.backbone, readout, trained.recipe.training, best))
+
+
+def _best(config: Path) -> dict[str, Any]:
+    """The row of the learning curve that the weights belong to."""
+    best = read_config(config).get("best")
+    if not isinstance(best, dict) or not all(
+        isinstance(best.get(name), int | float) for name in ("epoch", "train_loss")
+    ):
+        raise GoldrmError(f"{config} is damaged. Delete it; `dvc repro` makes it again.")
+    return best
+
+
+def course_checkpoint(
     backbone: Backbone,
     readout: LastTokenReadout,
-    train: TrainParams,
+    training: TrainingParams,
     best: Mapping[str, float],
-) -> None:
-    """Write a reward model as the notebook saves it at the end of step 3; step 4 loads it.
+) -> bytes:
+    """The content of the notebook's step-3 file.
 
     Keys: epoch, tot_time, loss, net_parameters, SL_RMnet_dict, optimizer, scheduler. tot_time is 0,
     since wall time would make every file differ; optimizer and scheduler are as at their start,
     since what is kept is the best step, not the last.
 
     Args:
-        path: where to write.
         backbone: the frozen language model.
         readout: trained on it.
-        train: the recipe, for the optimizer's state.
+        training: the recipe, for the optimizer's state.
         best: epoch and train_loss of the step that was kept.
-
-    Raises:
-        GoldrmError: when the file can't be written.
     """
     model = CourseRewardModel(backbone, readout)
-    optimizer, schedule = optimizer_and_schedule(model, train, steps=1)
+    optimizer, schedule = optimizer_and_schedule(model, training, steps=1)
     for group in optimizer.param_groups:
         group["fused"] = None  # the notebook's PyTorch has no fused AdamW on a CPU
     buffer = io.BytesIO()
@@ -65,4 +92,4 @@ def write_reward_model(
         },
         buffer,
     )
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.tables import _read_text, read_parquet
-from goldrm.course.limits import MEMORY, memory_limit
+from goldrm.common.tables import read_parquet, read_text_table
+from goldrm.course.limits import OPENING_BYTES, memory_limit
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
@@ -18,7 +18,7 @@ def read_pairs(path: Path) -> pd.DataFrame:
     """
     size = path.stat().st_size if path.exists() else 0
     try:
-        with memory_limit(MEMORY + 64 * size):
+        with memory_limit(OPENING_BYTES + 64 * size):
             return _checked_pairs(path)
     except MemoryError:
         raise GoldrmError(
@@ -40,11 +40,11 @@ def _checked_pairs(path: Path) -> pd.DataFrame:
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
-    return _read_text(path, lambda: pd.read_json(path, lines=True, dtype=False))
+    return read_text_table(path, lambda: pd.read_json(path, lines=True, dtype=False))
 
 
 def _read_csv_texts(path: Path) -> pd.DataFrame:
-    table = _read_text(path, lambda: pd.read_csv(path, dtype=str))
+    table = read_text_table(path, lambda: pd.read_csv(path, dtype=str))
     if not isinstance(table.index, pd.RangeIndex):
         raise GoldrmError(f"{path} has rows with more values than its header. Correct it.")
     return table

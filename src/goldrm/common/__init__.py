@@ -1,1 +1,1 @@
-"""What every folder may use and what knows none of them: files, tables, random numbers, processes."""
+"""What every folder may use and what knows none: files, tables, random numbers, processes."""

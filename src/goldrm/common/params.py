@@ -6,7 +6,8 @@ stand beside the code that they steer; a function takes the section it needs, ne
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -95,55 +96,65 @@ def checked(model: type[S], content: dict[str, Any], path: Path) -> S:
 def _sentence(model: type[Section], error: dict[str, Any]) -> str:
     names, _ = _walk(model, error["loc"])
     name = ".".join(names) or "the file"
+    tag = str(error.get("ctx", {}).get("discriminator", "")).strip("'")
     if error["type"] == "missing":
         return f"{name} is missing"
     if error["type"] == "union_tag_not_found":
-        return f"{name}.{error['ctx']['discriminator'].strip(chr(39))} is missing"
+        return f"{name}.{tag} is missing"
+    if error["type"] == "union_tag_invalid":
+        allowed = error["ctx"]["expected_tags"]
+        return f"{name}.{tag} is {shown(error['input'][tag])}, it should be one of {allowed}"
     if error["type"] == "extra_forbidden":
-        _, sections = _walk(model, error["loc"][:-1])
-        return f"{name} is not a parameter{_did_you_mean(names[-1], sections)}"
-    message: str = error["msg"]
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
+        _, types = _walk(model, error["loc"][:-1])
+        return f"{name} is not a parameter{_did_you_mean(names[-1], types)}"
     if error["type"] == "value_error":
-        return f"{name}: {message}"
-    return f"{name} is {shown(error['input'])}, it {message}"
+        return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+    _, verb, expected = error["msg"].partition("should ")  # without "Input", "List", "String"
+    return f"{name} is {shown(error['input'])}, it {verb}{expected or error['msg']}"
 
 
-def _did_you_mean(name: str, sections: list[type[BaseModel]]) -> str:
-    fields = [field for section in sections for field in section.model_fields]
+def _did_you_mean(name: str, types: list[Any]) -> str:
+    fields = [field for section in types for field in section.model_fields]
     close = difflib.get_close_matches(name, fields, n=1)
     return f" (did you mean {close[0]}?)" if close else f" (there are: {', '.join(fields)})"
 
 
-def _walk(
-    model: type[BaseModel], loc: tuple[str | int, ...]
-) -> tuple[list[str], list[type[BaseModel]]]:
-    """What a user calls a place, and which sections may stand there.
+def _walk(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[list[str], list[Any]]:
+    """What a user calls a place, and which types may stand there.
 
     Args:
         model: the whole.
-        loc: pydantic's name of the place, in which the tag of a choice is a part, too.
+        loc: pydantic's name of the place, in which the tag of a choice is a part, too, such as
+            models, notebook, readout, last_token, layers.
     """
     names: list[str] = []
-    sections: list[type[BaseModel]] = [model]
+    types: list[Any] = [model]
     for part in loc:
-        tagged = [each for each in sections if len(sections) > 1 and part in _tags(each)]
-        if tagged:
-            sections = tagged
-            continue
-        names.append(str(part))
-        fields = sections[0].model_fields if sections else {}
-        if part in fields:  # else it is an item of a list or of a dictionary
-            sections = _sections(fields[str(part)].annotation)
-    return names, sections
+        if len(types) > 1:
+            types = [choice for choice in types if part in _tags(choice)]
+        elif part != "[key]":  # of a dictionary, which pydantic names twice
+            name = str(part)
+            names.append(name if name.isprintable() and len(name) <= 80 else shown(name))
+            types = _inner(types[0], part) if types else []
+    return names, types
 
 
 def _tags(section: type[BaseModel]) -> set[Any]:
     return {tag for field in section.model_fields.values() for tag in get_args(field.annotation)}
 
 
-def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The sections within a type: of a list, of a dictionary's values, of a choice."""
+def _inner(annotation: Any, part: str | int) -> list[Any]:
+    """What types may stand in a section under a name, in a list or under a dictionary's key."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [section for inner in get_args(annotation) for section in _sections(inner)]
+        field = annotation.model_fields.get(str(part))
+        return _choices(field.annotation) if field else []
+    return [choice for inner in get_args(annotation)[-1:] for choice in _choices(inner)]
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The types of a choice, but for None; without what Annotated adds."""
+    if get_origin(annotation) is Annotated:
+        return _choices(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [choice for inner in get_args(annotation) for choice in _choices(inner)]
+    return [] if annotation is NoneType else [annotation]

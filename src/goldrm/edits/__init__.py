@@ -1,1 +1,1 @@
-"""Variations of integer series, made and named; nothing here knows prompts or rewards."""
+"""Variations of integer series: named edits, random ones, probes, and kinds of mistake."""

@@ -3,25 +3,10 @@
 from collections.abc import Sequence
 from random import Random
 
-from goldrm.edits.edits import _RULES, KINDS, Kind, Series, _in_range, _is_possible
+from goldrm.edits.kinds import EDITS_OF_KIND, KINDS, Kind, Series, in_range, is_possible, sizes_of
 
-# How often random_edit makes one, two or three edits.
-ONE_TWO_THREE = (0.6, 0.3, 0.1)
-
-
-def _drawn_edit(kind: Kind, series: Series, difference: int, max_value: int, rng: Random) -> Series:
-    rule = _RULES[kind]
-    sizes = rule.sizes(len(series), max_value)
-    size = int(sizes.stop ** rng.random() ** 2)  # of 1..100, half are at most 3
-    signed = [k for k in (-size, 0, size) if k in sizes]
-    if not signed:
-        return series
-    k = rng.choice(signed)
-    positions = rule.positions(len(series), k)
-    if not positions:
-        return series
-    edited = rule.apply(series, difference, k, rng.choice(positions))
-    return edited if _in_range(edited, max_value) else series
+# How many edits random_edit makes in a row, and how often.
+NUM_EDITS_SHARES = {1: 0.6, 2: 0.3, 3: 0.1}
 
 
 def random_edit(
@@ -30,7 +15,7 @@ def random_edit(
     """A series edited at random: mostly once, sometimes two or three times over.
 
     Both near misses and gross errors occur: small changes are likelier, but none is left out. Each
-    edit adds at most `FURTHER_STEPS` terms. The gold reward may still be the same (the last term
+    edit adds at most `MAX_ADDED_TERMS` terms. The gold reward may still be the same (the last term
     repeated).
 
     Args:
@@ -47,10 +32,27 @@ def random_edit(
     Raises:
         ValueError: when none of `kinds` can change `series`; see `possible_kinds`.
     """
-    if not any(_is_possible(kind, series, difference, max_value) for kind in kinds):
+    if not any(is_possible(kind, series, difference, max_value) for kind in kinds):
         raise ValueError(f"none of {', '.join(kinds) or 'no kinds'} can change {series}")
     edited = series
     while edited == series:
-        for _ in range(rng.choices((1, 2, 3), ONE_TWO_THREE)[0]):
-            edited = _drawn_edit(rng.choice(kinds), edited, difference, max_value, rng)
+        for _ in range(rng.choices(list(NUM_EDITS_SHARES), list(NUM_EDITS_SHARES.values()))[0]):
+            edited = _edited_once(edited, difference, max_value, rng, rng.choice(kinds))
     return edited
+
+
+def _edited_once(
+    series: Series, difference: int, max_value: int, rng: Random, kind: Kind
+) -> Series:
+    """The series after a random edit; the series itself where what was drawn isn't possible."""
+    size = _random_size(sizes_of(kind, len(series), max_value), rng)
+    edits = [] if size is None else list(EDITS_OF_KIND[kind](series, difference, size))
+    edited = rng.choice(edits).series if edits else series
+    return edited if in_range(edited, max_value) else series
+
+
+def _random_size(sizes: range, rng: Random) -> int | None:
+    """One of `sizes`, rather a small one; none where there are none."""
+    magnitude = int(sizes.stop ** rng.random() ** 2)  # of 1..100, half are at most 3
+    drawn = [size for size in (-magnitude, 0, magnitude) if size in sizes]
+    return rng.choice(drawn) if drawn else None

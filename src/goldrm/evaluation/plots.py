@@ -1,8 +1,12 @@
-"""Drawing only: tables in, figures out. Colours are Okabe and Ito's, told apart by all."""
+"""Figures of the evaluation's tables. Colours are Okabe and Ito's, told apart by all.
+
+A model has one colour and one marker in all panels of a figure. Only `matplotlib.figure` is used,
+never pyplot: so no window system and no notebook's settings matter.
+"""
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,22 @@ from matplotlib.ticker import MaxNLocator
 
 from goldrm.common.files import write_atomic
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#555555"
-STYLES: list[dict[str, Any]] = [
-    {"color": BLUE, "ls": "-"},
-    {"color": "#CC79A7", "ls": "-."},
-    {"color": "#009E73", "ls": "--"},
-    {"color": GREY, "ls": ":"},
-]
+GREY, BLACK = "#555555", "#000000"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+Style = Mapping[str, Any]
+REFERENCE: Style = {"color": GREY, "linewidth": 1, "ls": "--"}  # what is perfect, or a coin's
+# What recipes are compared with.
+OTHER_STYLES: Mapping[str, Style] = {
+    "log_prob": {"color": GREY, "ls": "-.", "marker": "x"},
+    "mean_log_prob": {"color": GREY, "ls": "-.", "marker": "*"},
+    "length": {"color": GREY, "ls": "-.", "marker": "p"},
+    "oracle": {"color": BLACK, "ls": "--", "marker": ""},
+    "random": {"color": BLACK, "ls": ":", "marker": ""},
+    "gold_reward": {"color": BLACK, "ls": "--", "marker": ""},
+}
+LETTERS_AN_INCH = 15  # of a caption
+PANELS_A_ROW = 3
 
 
 def save(path: Path, figure: Figure) -> None:
@@ -33,77 +46,84 @@ def save(path: Path, figure: Figure) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def reward_vs_gold(completions: pd.DataFrame) -> Figure:
-    """Predicted against exact reward, a point a completion.
+def learning_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracies and losses over the steps of training, a column a recipe, the kept step marked.
 
     Args:
-        completions: with columns reward and gold_reward.
+        curves: by recipe; step, train_accuracy, validation_accuracy, train_loss, validation_loss.
     """
-    figure, (axes,) = _figure(
-        "Each point is a completion of an unseen series. On the line, "
-        "the model is exact; above it, it is fooled."
+    figure, axes = _figure(
+        "Above: share of pairs ranked right; below: the loss. Where train and validation part, the "
+        "model memorises. Dashed: the step that was kept, that of the lowest validation loss.",
+        panels=2 * len(curves),
+        columns=len(curves),
+        width=4.8,
+        height=2.8,
     )
-    gold_rewards = completions["gold_reward"]
-    axes.scatter(
-        gold_rewards, completions["reward"], s=12, alpha=0.4, color=BLUE, edgecolors="none"
-    )
-    ends = [gold_rewards.min(), gold_rewards.max()]
-    axes.plot(ends, ends, color=ORANGE, linewidth=1.5)
-    axes.set(xlabel="gold reward", ylabel="reward", title="Reward against gold reward, test split")
+    for number, (model, curve) in enumerate(curves.items()):
+        kept = curve["step"].to_numpy()[curve["validation_loss"].to_numpy().argmin()]
+        accuracy, loss = axes[number], axes[number + len(curves)]
+        for panel, name in ((accuracy, "accuracy"), (loss, "loss")):
+            panel.axvline(kept, label="kept", **REFERENCE)
+            for split, colour in zip(("train", "validation"), COLOURS, strict=False):
+                panel.plot(curve["step"], curve[f"{split}_{name}"], color=colour, label=split)
+            panel.set_ylabel(name)
+        accuracy.set_title(_words(model))
+        loss.set_yscale("log")
+        loss.set_xlabel("step")
+    _legend(figure, axes)
     return figure
 
 
-def learning_curve(curve: pd.DataFrame) -> Figure:
-    """Losses and accuracies over the steps of training, the kept step marked.
+def reward_vs_gold(table: pd.DataFrame) -> Figure:
+    """Predicted against exact reward, a point a completion, a panel a model.
 
     Args:
-        curve: the table of `training.Trained.curve`.
+        table: of `tables.reward_vs_gold`, with a column model.
     """
-    kept = curve["step"].to_numpy()[curve["validation_loss"].to_numpy().argmin()]
+    models = list(table["model"].unique())
     figure, axes = _figure(
-        "Left: the loss minimised. Right: pairs ranked right. Where train "
-        "and validation part, the model memorises.",
-        panels=2,
+        "Each point is a completion of an unseen series. On the dashed line the reward is the "
+        "gold reward; above it, the model is fooled.",
+        panels=len(models),
+        width=4.4,
+        height=4.4,
     )
-    for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
-        panel.plot(curve["step"], curve[f"train_{name}"], color=BLUE, label="train")
-        panel.plot(
-            curve["step"], curve[f"validation_{name}"], color=ORANGE, ls="--", label="validation"
+    both = table[["gold_reward", "reward"]].to_numpy()
+    ends = [float(both.min()), float(both.max())]
+    margin = 0.03 * (ends[1] - ends[0]) or 1.0
+    limits = (ends[0] - margin, ends[1] + margin)
+    for panel, (model, style) in zip(axes, _styles(models).items(), strict=True):
+        rows = table[table["model"] == model]
+        panel.plot(ends, ends, **REFERENCE)
+        panel.scatter(
+            rows["gold_reward"], rows["reward"], s=14, alpha=0.4, c=style["color"], linewidths=0
         )
-        panel.axvline(kept, color=GREY, linewidth=1, ls=":", label="kept")
-        panel.set(xlabel="step", ylabel=name)
-        panel.legend()
-    axes[0].set_yscale("log")
+        panel.set(xlabel="gold reward", ylabel="reward", title=_words(model))
+        panel.set(xlim=limits, ylim=limits, aspect="equal")
     return figure
 
 
-def calibration(bins: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
-    """What is predicted where the truth is known: rewards by gold bin, preferences by confidence.
+def statistics(table: pd.DataFrame) -> Figure:
+    """How well each model ranks, beside what they are compared with.
 
     Args:
-        bins: of `groups.calibration_by_gold_reward`.
-        reliability: of `evaluation.Probabilities`.
+        table: of `tables.statistics` and `tables.ranking_statistics`, with a column model.
     """
     figure, axes = _figure(
-        "Left: mean reward ± its standard deviation in each bin of gold rewards. Right: how often "
-        "the preferred completion is the better one. On the line, the model is calibrated.",
+        "Left: share of unseen pairs ranked right; right: Spearman's correlation of reward and "
+        "gold reward. Bars are intervals. Further right is better; dashed: a coin's.",
         panels=2,
+        width=4.8,
     )
-    left, right = axes
-    ends = [bins["mean_gold_reward"].min(), bins["mean_gold_reward"].max()]
-    left.plot(ends, ends, color=ORANGE, linewidth=1.5)
-    left.errorbar(
-        bins["mean_gold_reward"], bins["mean_reward"], bins["std_reward"], fmt="o", color=BLUE
-    )
-    left.set(xlabel="gold reward", ylabel="reward", title="Rewards")
-    right.plot([0.5, 1], [0.5, 1], color=ORANGE, linewidth=1.5)
-    plain = reliability[reliability["temperature"] == 1.0]
-    for (targets, curve), style in zip(plain.groupby("targets"), STYLES, strict=False):
-        right.plot(
-            curve["mean_confidence"], curve["mean_target"], marker="o", label=targets, **style
-        )
-    right.set(xlabel="confidence σ(|reward difference|)", ylabel="target", title="Preferences")
-    right.legend(title="targets")
+    styles = _styles(table["model"].unique())
+    for panel, name, coin in zip(axes, ("accuracy", "spearman"), (0.5, 0.0), strict=True):
+        rows = table[table["statistic"] == name]
+        panel.axvline(coin, **REFERENCE)
+        for line, (model, row) in enumerate(zip(rows["model"], rows.itertuples(), strict=True)):
+            _interval(panel, line, row, styles[model])
+        panel.set_xlabel(f"{name}, n = {rows['n'].iloc[0]}")
+        _name_lines(panel, map(_words, rows["model"]))
     return figure
 
 
@@ -111,93 +131,117 @@ def breakdown(table: pd.DataFrame) -> Figure:
     """Pairwise accuracy by what the pairs are like, a panel a property.
 
     Args:
-        table: of `evaluation.breakdown`.
+        table: of `tables.breakdown`, with a column model.
     """
-    sizes = table["by"].value_counts(sort=False)
-    properties = sizes[(sizes > 1) | (sizes.index != "held_out")].index
+    labels = table.groupby("by", sort=False)["label"].nunique()
+    properties = labels[(labels > 1) | (labels.index != "held_out")].index
     figure, axes = _figure(
-        "Share of pairs ranked right and its interval, by property; the mistake is the rejected "
-        "completion's. The dashed line is a coin's: near it and left of it the model is weak.",
+        "Share of pairs ranked right and its interval, by property, the number of pairs in "
+        "brackets; the mistake is the rejected completion's. The dashed line is a coin's: near it "
+        "and left of it a model is weak.",
         panels=len(properties),
-        width=3.6,
+        width=4.2,
     )
-    leftmost = min(0.5, table["low"].min())
+    leftmost = min(0.5, table["low"].min(), table["value"].min())
     for panel, name in zip(axes, properties, strict=True):
-        rows = table[table["by"] == name]
-        _intervals(panel, rows["label"], rows)
-        panel.axvline(0.5, color=GREY, linewidth=1, ls="--")
+        panel.axvline(0.5, **REFERENCE)
+        _intervals(panel, table[table["by"] == name], "label")
         panel.set(title=_words(name), xlabel="accuracy", xlim=(leftmost - 0.03, 1.03))
+    _legend(figure, axes)
+    return figure
+
+
+def calibration(bins: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
+    """What is predicted where the truth is known: rewards by gold bin, preferences by confidence.
+
+    Args:
+        bins: of `tables.calibration`, with a column model.
+        reliability: of `tables.reliability_table`, with a column model.
+    """
+    figure, axes = _figure(
+        "Left: mean reward ± its standard deviation in each bin of gold rewards. Middle: how often "
+        "the preferred completion is the better one; right: how often it would be, if preferences "
+        "were drawn by the gold rewards. On the dashed line, a model is calibrated.",
+        panels=3,
+        width=4.2,
+    )
+    rewards, *preferences = axes
+    styles = _styles(bins["model"].unique())
+    ends = [bins["mean_gold_reward"].min(), bins["mean_gold_reward"].max()]
+    rewards.plot(ends, ends, **REFERENCE)
+    for model, style in styles.items():
+        rows = bins[bins["model"] == model]
+        rewards.errorbar(
+            rows["mean_gold_reward"], rows["mean_reward"], rows["std_reward"], label=model, **style
+        )
+    rewards.set(xlabel="gold reward", ylabel="reward", title="Rewards")
+    unscaled = reliability[reliability["temperature"] == 1.0]
+    for panel, kind in zip(preferences, ("hard", "soft"), strict=True):
+        panel.plot([0.5, 1], [0.5, 1], **REFERENCE)
+        for model, style in styles.items():
+            rows = unscaled[(unscaled["model"] == model) & (unscaled["targets"] == kind)]
+            panel.plot(rows["mean_confidence"], rows["mean_target"], label=model, **style)
+        panel.set(xlabel="confidence σ(|reward difference|)", ylabel="target")
+        panel.set_title(f"Preferences, {kind} targets")
+    _legend(figure, axes)
     return figure
 
 
 def best_of_n(table: pd.DataFrame) -> Figure:
-    """Gold reward of the best of n completions, picked in several ways.
+    """Gold reward of the best of n completions, by who picks.
 
     Args:
-        table: of `best_of_n.best_of_n_table`.
+        table: of `tables.best_of_n`.
     """
     figure, axes = _figure(
-        "Gold reward of the best of n completions, by who picks, against n and against the upper "
-        "bound of its KL divergence; the band is the interval of picking by reward. A curve that "
-        "turns down shows over-optimisation.",
+        f"Gold reward of the best of n completions of {table['prompts'].iloc[0]} prompts, by who "
+        "picks, against n and against the upper bound of its KL divergence; bands are the recipes' "
+        "intervals. A curve that turns down shows over-optimisation.",
         panels=2,
     )
     for panel, x in zip(axes, ("n", "kl_bound"), strict=True):
-        for (name, rows), style in zip(
-            table.groupby("picked_by", sort=False), STYLES, strict=False
-        ):
-            panel.plot(rows[x], rows["gold_reward"], marker=".", label=_words(name), **style)
-        rows = table[table["picked_by"] == "reward"]
-        panel.fill_between(rows[x], rows["low"], rows["high"], color=BLUE, alpha=0.15, linewidth=0)
+        for model, style in _styles(table["model"].unique()).items():
+            rows = table[table["model"] == model]
+            panel.plot(rows[x], rows["gold_reward"], label=model, markersize=4, **style)
+            if model not in OTHER_STYLES:
+                band = rows[x], rows["low"], rows["high"]
+                panel.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0)
         panel.set_ylabel("gold reward")
-        panel.legend()
     axes[0].set_xscale("log", base=2)
     axes[0].xaxis.set_major_formatter("{x:g}")
     axes[0].set_xlabel("n")
     axes[1].set_xlabel("KL bound in nats")
+    _legend(figure, axes)
     return figure
 
 
-def probes(table: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
+def probes(accuracy: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
     """How rewards answer to exact series with one thing wrong.
 
     Args:
-        table: of `probing.falls`.
-        one_off: of `probing.by_size`.
-    """
-    figure, (left, right) = _figure(
-        "Left: how often the reward is below the exact series', by what is wrong; one off further: "
-        "below the same term's that is off by one less; dashed: a coin's. Right: mean reward of "
-        "one term off by k; it should lie on the gold reward's curve.",
-        panels=2,
-    )
-    _intervals(left, table["label"], table)
-    left.axvline(0.5, color=GREY, linewidth=1, ls="--")
-    left.set(xlabel="share of probes", title="The reward falls")
-    for name, style in zip(("reward", "gold_reward"), STYLES[::2], strict=False):
-        right.plot(one_off["size"], one_off[name], marker=".", label=_words(name), **style)
-    right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.set(xlabel="k", ylabel="mean reward", title="One term off by k")
-    right.legend()
-    return figure
-
-
-def compared(table: pd.DataFrame) -> Figure:
-    """The reward model beside baselines.
-
-    Args:
-        table: of `evaluation.compared`.
+        accuracy: of `probes.probe_accuracy`, with a column model.
+        one_off: of `probes.rewards_by_size`, with a column model.
     """
     figure, axes = _figure(
-        "The reward model beside baselines, on the same unseen pairs: further right is better. "
-        "Dashed: a coin's.",
+        "Left: how often the reward is below the exact series', by what is wrong, the number of "
+        "probes in brackets; one off further: below the same term's that is off by one less; "
+        "dashed: a coin's. Right: mean reward of one term off by so much; it should lie on the "
+        "gold reward's curve.",
         panels=2,
     )
-    for panel, name in zip(axes, ("accuracy", "spearman"), strict=True):
-        rows = table[table["statistic"] == name]
-        _intervals(panel, rows["scorer"], rows)
-        panel.axvline(0.5 if name == "accuracy" else 0.0, color=GREY, linewidth=1, ls="--")
-        panel.set(xlabel=name)
+    left, right = axes
+    left.axvline(0.5, **REFERENCE)
+    _intervals(left, accuracy, "probe")
+    left.set(xlabel="share of probes", title="The reward falls")
+    gold_reward = one_off[one_off["model"] == one_off["model"].iloc[0]]
+    curves = {model: rows for model, rows in one_off.groupby("model", sort=False)}
+    for model, style in _styles(curves).items():
+        right.plot(curves[model]["size"], curves[model]["reward"], label=model, **style)
+    style = OTHER_STYLES["gold_reward"]
+    right.plot(gold_reward["size"], gold_reward["gold_reward"], label="gold_reward", **style)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.set(xlabel="off by", ylabel="mean reward", title="One term off")
+    _legend(figure, [right])
     return figure
 
 
@@ -211,54 +255,129 @@ def study(table: pd.DataFrame) -> Figure:
         "Each point is a training with a seed of its own, bars are 95 % intervals over test "
         "prompts, lines are means. Steeper means: more pairs would help.",
     )
-    for (name, rows), style in zip(table.groupby("readout", sort=False), STYLES, strict=False):
+    for name, style in _styles(table["readout"].unique()).items():
+        rows = table[table["readout"] == name]
         beyond = [rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]]
         axes.errorbar(
             rows["pairs"], rows["accuracy"], beyond, fmt="o", color=style["color"], alpha=0.5
         )
         means = rows.groupby("pairs")["accuracy"].mean()
         axes.plot(means.index, means, label=name, **style)
-    axes.axhline(0.5, color=GREY, linewidth=1, ls="--")
+    axes.axhline(0.5, **REFERENCE)
     axes.set_xscale("log")
     axes.set(xlabel="training pairs", ylabel="accuracy on unseen pairs", title="Learning curves")
     axes.legend()
     return figure
 
 
-def figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
-    """Every figure, by name, from the tables of `judgement.judge` and the learning curve."""
+def figures(
+    tables: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame]
+) -> dict[str, Figure]:
+    """Every figure, by name.
+
+    Args:
+        tables: of `evaluate.evaluate_models`.
+        curves: of `learning_curves`.
+    """
     return {
-        "learning_curve": learning_curve(tables["learning_curve"]),
+        "learning_curves": learning_curves(curves),
         "reward_vs_gold": reward_vs_gold(tables["reward_vs_gold"]),
-        "calibration": calibration(tables["calibration"], tables["reliability"]),
+        "statistics": statistics(tables["statistics"]),
         "breakdown": breakdown(tables["breakdown"]),
+        "calibration": calibration(tables["calibration"], tables["reliability"]),
         "best_of_n": best_of_n(tables["best_of_n"]),
         "probes": probes(tables["probes"], tables["one_off"]),
-        "compared": compared(tables["compared"]),
     }
 
 
-def _intervals(axes: Axes, labels: pd.Series, rows: pd.DataFrame) -> None:
-    """A row of the table a line, from top to bottom: its value and interval."""
-    places = range(len(rows))
+def _styles(models: Iterable[Any]) -> dict[str, Style]:
+    """Colour, line and marker of each model; of recipes by their order."""
+    styles: dict[str, Style] = {}
+    for model in models:
+        number = len([name for name in styles if name not in OTHER_STYLES])
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        own = {"color": colour, "ls": "-", "marker": marker}
+        styles[model] = OTHER_STYLES.get(model, own)
+    return styles
+
+
+def _intervals(axes: Axes, rows: pd.DataFrame, labels: str) -> None:
+    """A line a label, from top to bottom, in which each model has its value and interval.
+
+    Args:
+        axes: where to draw.
+        rows: model, value, low, high, n.
+        labels: the column that names the lines.
+    """
+    styles = _styles(rows["model"].unique())
+    lines = {label: line for line, label in enumerate(rows[labels].unique())}
+    apart = 0.7 / len(styles)
+    for number, (model, style) in enumerate(styles.items()):
+        shift = apart * (number - (len(styles) - 1) / 2)
+        for row in rows[rows["model"] == model].itertuples():
+            _interval(axes, lines[getattr(row, labels)] + shift, row, style)
+        axes.plot([], [], label=model, **style)
+    numbers = rows.groupby(labels, sort=False)["n"].first()
+    _name_lines(axes, (f"{_words(label)} ({n})" for label, n in numbers.items()))
+
+
+def _interval(axes: Axes, line: float, row: Any, style: Style) -> None:
     # Not errorbar, which refuses a value outside its interval: a percentile bootstrap has such.
-    axes.hlines(places, rows["low"], rows["high"], color=BLUE)
-    for name, marker in (("low", "|"), ("high", "|"), ("value", "o")):
-        axes.plot(rows[name], places, marker, color=BLUE)
-    axes.set_yticks(places, [_words(label) for label in labels])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.hlines(line, row.low, row.high, color=style["color"])
+    axes.plot([row.low, row.high], [line, line], "|", color=style["color"], markersize=5)
+    axes.plot(row.value, line, color=style["color"], marker=style["marker"], markersize=5)
+
+
+def _name_lines(axes: Axes, names: Iterable[str]) -> None:
+    """The lines of a panel, 0, 1, … from top to bottom."""
+    names = list(names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One for all panels, above them: every curve's name once."""
+    curves = {
+        label: handle
+        for panel in axes
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    names = [_words(label) for label in curves]
+    fitting = int(LETTERS_AN_INCH * figure.get_figwidth()) // (max(map(len, names)) + 12)
+    figure.legend(
+        curves.values(),
+        names,
+        loc="outside upper center",
+        ncols=min(max(fitting, 1), len(names)),
+        frameon=False,
+    )
 
 
 def _words(name: object) -> str:
     return str(name).replace("_", " ")
 
 
-def _figure(caption: str, panels: int = 1, width: float = 5.4) -> tuple[Figure, list[Axes]]:
-    """An empty figure of up to three panels a row, with sentences under it on how to read it."""
-    columns = min(panels, 3)
+def _figure(
+    caption: str,
+    panels: int = 1,
+    columns: int | None = None,
+    width: float = 5.4,
+    height: float | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of several panels, with sentences under it on how to read it.
+
+    Args:
+        caption: the sentences.
+        panels: how many.
+        columns: of panels; None: as many as look well.
+        width: of a panel, in inches.
+        height: likewise; None: 0.78 of its width.
+    """
+    columns = columns or (2 if panels == 4 else min(panels, PANELS_A_ROW))
     rows = -(-panels // columns)
-    figure = Figure(figsize=(width * columns, 0.78 * width * rows + 0.4), layout="constrained")
-    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
-    letters = int(15 * width * columns)  # that fit an inch of this size, 15
+    size = (width * columns, (height or 0.78 * width) * rows + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = [figure.add_subplot(rows, columns, number + 1) for number in range(panels)]
+    letters = int(LETTERS_AN_INCH * width * columns)
     figure.supxlabel(textwrap.fill(caption, letters), fontsize=9, color=GREY)
     return figure, axes

@@ -1,44 +1,35 @@
-"""What a reward model is judged by on unseen series: tables of scores, then tables of statistics.
+"""What reward models are judged by on unseen series: tables of rewards, then of statistics."""
 
-It must not know files, figures or how rewards are made.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from goldrm.edits.mistakes import mistake
-from goldrm.evaluation.params import EvaluateParams
 from goldrm.evaluation.statistics import groups, metrics, probability
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.evaluation.statistics.best_of_n import best_of_n_table
+from goldrm.evaluation.statistics.bootstrap import Bootstrap, Estimate, one_by_one
 from goldrm.evaluation.statistics.metrics import Floats, Ints
+from goldrm.task.params import GoldRewardParams
 from goldrm.task.task import Task
 
-CLEAR = 0.5  # a margin of gold reward from which on a pair should be easy
-MARGINS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, np.inf)
-GOLD_BINS = 12
-PROBABILITY_BINS = 10
-WITHIN = {"spearman_within": metrics.spearman, "kendall_within": metrics.kendall}
-OVERALL = {
-    "spearman": metrics.spearman,
-    "kendall": metrics.kendall,
-    "mse": metrics.mean_squared_error,
-    "mae": metrics.mean_absolute_error,
-    "r_squared": metrics.r_squared,
-}
+CLEAR_MARGIN = 0.5  # of gold reward, above which a pair should be easy
+MARGIN_EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, np.inf)
+GOLD_REWARD_BINS = 12
+CONFIDENCE_BINS = 10
+CORRELATIONS_WITHIN = {"spearman_within": metrics.spearman, "kendall_within": metrics.kendall}
 
 
 def series_numbers(prompt_ids: Iterable[int], task: Task) -> Ints:
-    """A number for each prompt's exact series, by which rows are resampled; equal for equal."""
-    exact = [task.space[prompt_id].exact(task.params.max_value) for prompt_id in prompt_ids]
-    return pd.factorize(pd.Series(exact))[0]
+    """The number of each prompt's exact series: equal for prompts that ask for the same.
+
+    They are the clusters of `Bootstrap`, since completions of a series aren't independent.
+    """
+    return pd.factorize(pd.Series(list(map(task.exact, prompt_ids))))[0]
 
 
-def described(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
+def distinct_completions(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Each completion of a prompt once, with what it is judged by besides its reward.
 
     Args:
@@ -50,126 +41,152 @@ def described(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
         mistake (see `mistakes`).
     """
     table = completions.drop_duplicates(["prompt_id", "completion"], ignore_index=True)
-    exact = [
-        task.space[prompt_id].exact(task.params.max_value)
-        for prompt_id in table["prompt_id"].tolist()
-    ]
-    values = [tuple(map(int, text.split())) for text in table["completion"]]
+    exact = map(task.exact, table["prompt_id"].tolist())
+    terms = [tuple(map(int, text.split())) for text in table["completion"]]
     return table.assign(
         series=series_numbers(table["prompt_id"].tolist(), task),
-        length=[float(len(each)) for each in values],
-        mistake=[mistake(*both) for both in zip(exact, values, strict=True)],
+        length=[float(len(values)) for values in terms],
+        mistake=[mistake(*both) for both in zip(exact, terms, strict=True)],
     )
 
 
-def scored_pairs(
-    pairs: pd.DataFrame, completions: pd.DataFrame, scores: Sequence[str]
-) -> pd.DataFrame:
-    """The pairs with series, the rejected completion's mistake, and both completions' scores.
+def pairs_with_rewards(pairs: pd.DataFrame, completions: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with both rewards, their series and the rejected completion's mistake.
 
     Args:
         pairs: of `preferences.PAIR_COLUMNS`.
-        completions: `described`, among them the pairs', with the columns `scores`.
-        scores: becomes chosen_NAME and rejected_NAME.
+        completions: `distinct_completions`, among them the pairs', with a column reward.
+
+    Returns:
+        The pairs' columns and chosen_reward, rejected_reward, series, mistake.
     """
-    known = completions.set_index(["prompt_id", "completion"])
-    for side in ("chosen", "rejected"):
-        rows = known.loc[pd.MultiIndex.from_frame(pairs[["prompt_id", side]])]
-        columns = {f"{side}_{name}": rows[name].to_numpy() for name in scores}
-        pairs = pairs.assign(
-            **columns, series=rows["series"].to_numpy(), mistake=rows["mistake"].to_numpy()
-        )
-    return pairs
+    of_completion = completions.set_index(["prompt_id", "completion"])
+    chosen, rejected = (
+        of_completion.loc[pd.MultiIndex.from_frame(pairs[["prompt_id", side]])]
+        for side in ("chosen", "rejected")
+    )
+    return pairs.assign(
+        chosen_reward=chosen["reward"].to_numpy(),
+        rejected_reward=rejected["reward"].to_numpy(),
+        series=rejected["series"].to_numpy(),
+        mistake=rejected["mistake"].to_numpy(),
+    )
+
+
+def reward_vs_gold(completions: pd.DataFrame) -> pd.DataFrame:
+    """Each completion with its reward: what a scatter plot needs, and what the completion is.
+
+    Args:
+        completions: `distinct_completions`, with a column reward.
+
+    Returns:
+        template, start, difference, terms (which tell the prompt), completion, mistake,
+        gold_reward, reward.
+    """
+    prompt = ["template", "start", "difference", "terms"]
+    return completions[[*prompt, "completion", "mistake", "gold_reward", "reward"]]
+
+
+def ranking_statistics(
+    pairs: pd.DataFrame, completions: pd.DataFrame, bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """How well any score ranks; see `statistics`, of which it is the first rows.
+
+    Returns:
+        statistic (accuracy over the pairs, spearman over the completions), value, low, high, n.
+    """
+    return _rows(
+        {
+            "accuracy": bootstrap.share(_pairs_right(pairs), pairs["series"].to_numpy()),
+            "spearman": bootstrap.of(
+                lambda counts: metrics.spearman(*_rewards(completions), counts),
+                completions["series"].to_numpy(),
+            ),
+        }
+    )
 
 
 def statistics(
     pairs: pd.DataFrame, completions: pd.DataFrame, bootstrap: Bootstrap
 ) -> pd.DataFrame:
-    """Headline statistics with bootstrap intervals over series.
+    """How well rewards rank and predict, with bootstrap intervals over series.
 
     Args:
-        pairs: of `scored_pairs`.
-        completions: `described` and scored.
+        pairs: `pairs_with_rewards`.
+        completions: `distinct_completions`, with a column reward.
         bootstrap: for the intervals.
 
     Returns:
-        statistic, value, low, high: accuracy over the pairs, accuracy_clear over those with a
-        margin above 0.5; over the completions spearman, kendall, mse, mae and r_squared, and
-        length_partial (Spearman's correlation of reward with length beyond the gold reward);
-        within prompts spearman_within and kendall_within (means over the prompts whose gold
-        rewards differ) and reward_std_within, gold_std_within (mean standard deviation over the
-        prompts with two completions or more).
+        statistic, value, low, high, n (pairs, completions or prompts): accuracy over the pairs,
+        accuracy_clear over those with a margin above 0.5; over the completions spearman, kendall,
+        mse, mae and r_squared, and length_partial (Spearman's correlation of reward with length
+        beyond the gold reward); within prompts spearman_within and kendall_within (means over the
+        prompts whose gold rewards differ) and reward_std_within, gold_std_within (mean standard
+        deviation over the prompts with two completions or more).
     """
-    right = metrics.pairs_right(
-        pairs["chosen_reward"].to_numpy(), pairs["rejected_reward"].to_numpy()
-    )
-    series = pairs["series"].to_numpy()
-    clear = (pairs["margin"] > CLEAR).to_numpy()
-    rows = [
-        bootstrap.share("accuracy", right, series),
-        bootstrap.share("accuracy_clear", right[clear], series[clear]),
-    ]
-    reward, gold, length = (
-        completions[name].to_numpy() for name in ("reward", "gold_reward", "length")
-    )
-    prompt, cluster = (completions[name].to_numpy() for name in ("prompt_id", "series"))
-    rows += [
-        bootstrap.of(name, lambda at, function=function: function(reward[at], gold[at]), cluster)
-        for name, function in OVERALL.items()
-    ]
-    rows.append(
-        bootstrap.of(
-            "length_partial",
-            lambda at: metrics.partial_spearman(reward[at], length[at], gold[at]),
-            cluster,
-        )
-    )
-    for name, function in WITHIN.items():
-        within = groups.correlation_within_groups(function, reward, gold, prompt)
-        rows.append(bootstrap.mean(name, within.values, cluster[within.first_rows]))
-    for name, values in (("reward_std_within", reward), ("gold_std_within", gold)):
-        rows.append(_spread_within(name, values, prompt, cluster, bootstrap))
-    return pd.DataFrame(rows)
-
-
-def _spread_within(
-    name: str,
-    values: Floats,
-    prompt: npt.NDArray[Any],
-    cluster: npt.NDArray[Any],
-    bootstrap: Bootstrap,
-) -> dict[str, Any]:
-    several = pd.Series(prompt).duplicated(keep=False).to_numpy()
-    kept, own = values[several], cluster[several]
-    spread = groups.within_groups(lambda at: float(kept[at].std()), prompt[several])
-    return bootstrap.mean(name, spread.values, own[spread.first_rows])
-
-
-def headline(table: pd.DataFrame) -> dict[str, float]:
-    """What stands in metrics/eval.json, from the table of `statistics`; nothing for a NaN."""
-    rows: Any = table.set_index("statistic").round(4).to_dict("index")
-    found = {
-        name: rows[name]["value"] for name in ("accuracy", "accuracy_clear", "spearman", "mae")
+    clear = pairs[pairs["margin"] > CLEAR_MARGIN]
+    reward, gold_reward = _rewards(completions)
+    length, series = (completions[name].to_numpy() for name in ("length", "series"))
+    error = reward - gold_reward
+    more = {
+        "accuracy_clear": bootstrap.share(_pairs_right(clear), clear["series"].to_numpy()),
+        "kendall": bootstrap.of(one_by_one(metrics.kendall, reward, gold_reward), series),
+        "mse": bootstrap.mean(error**2, series),
+        "mae": bootstrap.mean(np.abs(error), series),
+        "r_squared": bootstrap.of(one_by_one(metrics.r_squared, reward, gold_reward), series),
+        "length_partial": bootstrap.of(
+            lambda counts: metrics.partial_spearman(reward, length, gold_reward, counts), series
+        ),
+        **_within_prompts(completions, bootstrap),
     }
-    for name in ("accuracy", "spearman"):
-        found |= {f"{name}_{end}": rows[name][end] for end in ("low", "high")}
-    return {name: value for name, value in found.items() if not np.isnan(value)}
+    return pd.concat([ranking_statistics(pairs, completions, bootstrap), _rows(more)])
+
+
+def _within_prompts(completions: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """The statistics of `statistics` that are means over prompts."""
+    estimates: dict[str, Estimate] = {}
+    reward, gold_reward = _rewards(completions)
+    prompt, series = (completions[name].to_numpy() for name in ("prompt_id", "series"))
+    for name, correlation in CORRELATIONS_WITHIN.items():
+        within = groups.correlation_within_groups(correlation, reward, gold_reward, prompt)
+        estimates[name] = bootstrap.mean(within.values, series[within.first_rows])
+    several = completions["prompt_id"].duplicated(keep=False).to_numpy()
+    for name, values in (("reward_std_within", reward), ("gold_std_within", gold_reward)):
+        spread = groups.within_groups(np.std, prompt[several], values[several])
+        estimates[name] = bootstrap.mean(spread.values, series[several][spread.first_rows])
+    return estimates
+
+
+def headline(statistics: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
+    """What stands in metrics/eval.json: each model's accuracy, and on how many pairs.
+
+    Args:
+        statistics: of `ranking_statistics`, with a column model.
+        models: whose accuracy is told, unless there is none, for want of pairs.
+    """
+    accuracy = statistics[statistics["statistic"] == "accuracy"].set_index("model")
+    values = {name: round(float(accuracy["value"][name]), 4) for name in models}
+    told = {name: value for name, value in values.items() if not np.isnan(value)}
+    return {**told, "test_pairs": int(accuracy["n"].iloc[0])}
 
 
 def breakdown(pairs: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     """Pairwise accuracy by what the pairs are like.
 
+    Args:
+        pairs: `pairs_with_rewards`, with a column held_out.
+        bootstrap: for the intervals.
+
     Returns:
-        by (margin, template, terms, start, difference, mistake, held_out), label, count (pairs),
-        value, low, high. The mistake is the rejected completion's; starts are in tens; held_out
-        says whether the prompt's kind was held out of training.
+        by (margin, template, terms, start, difference, mistake, held_out), label, value, low, high,
+        n (pairs). The mistake is the rejected completion's; starts are in tens; held_out says
+        whether the prompt's kind was held out of training.
     """
-    right = metrics.pairs_right(
-        pairs["chosen_reward"].to_numpy(), pairs["rejected_reward"].to_numpy()
-    )
-    margin_names = [f"{low:g}-{high:g}" for low, high in zip(MARGINS, MARGINS[1:], strict=False)]
+    margin_names = [
+        f"{low:g}-{high:g}" for low, high in zip(MARGIN_EDGES, MARGIN_EDGES[1:], strict=False)
+    ]
     labels: dict[str, Any] = {
-        "margin": pd.cut(pairs["margin"], list(MARGINS), labels=margin_names),
+        "margin": pd.cut(pairs["margin"], list(MARGIN_EDGES), labels=margin_names),
         "template": pairs["template"],
         "terms": pairs["terms"],
         "start": pairs["start"] // 10 * 10,
@@ -177,102 +194,112 @@ def breakdown(pairs: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         "mistake": pairs["mistake"],
         "held_out": pairs["held_out"],
     }
+    right, series = _pairs_right(pairs), pairs["series"].to_numpy()
     tables = [
-        groups.mean_by_label(right, label, pairs["series"].to_numpy(), *bootstrap.options).assign(
+        groups.mean_by_label(right, label, series, bootstrap).assign(
             by=name, label=lambda rows: rows["label"].astype(str)
         )
         for name, label in labels.items()
     ]
-    return pd.concat(tables)[["by", "label", "count", "value", "low", "high"]]
+    return pd.concat(tables)[["by", "label", *Estimate._fields]]
 
 
-def compared(
-    pairs: pd.DataFrame, completions: pd.DataFrame, scores: Sequence[str], bootstrap: Bootstrap
-) -> pd.DataFrame:
-    """The reward beside baselines, on the same pairs and completions.
+def calibration(completions: pd.DataFrame, gold_reward: GoldRewardParams) -> pd.DataFrame:
+    """What is predicted in each bin of gold rewards; see `groups.calibration_by_gold_reward`."""
+    edges = np.linspace(gold_reward.min, gold_reward.max, GOLD_REWARD_BINS + 1)
+    return groups.calibration_by_gold_reward(*_rewards(completions), edges)
+
+
+def probability_table(pairs: pd.DataFrame, validation_pairs: pd.DataFrame) -> pd.DataFrame:
+    """How good σ(reward difference) is as a probability, as it is and after temperature scaling.
+
+    Args:
+        pairs: `pairs_with_rewards` of the test split.
+        validation_pairs: the same of the validation split; the temperatures are fitted there.
 
     Returns:
-        scorer, statistic (accuracy, spearman), value, low, high.
+        targets (hard: the chosen one is better; soft: σ(gold difference)), temperature, log_loss,
+        excess (log-loss above the targets' own entropy), brier, ece, n (pairs).
     """
-    gold = completions["gold_reward"].to_numpy()
+    margin = pairs["margin"].to_numpy()
     rows: list[dict[str, Any]] = []
-    for name in scores:
-        right = metrics.pairs_right(
-            pairs[f"chosen_{name}"].to_numpy(), pairs[f"rejected_{name}"].to_numpy()
+    for kind, temperature, difference, target in _scaled(pairs, validation_pairs):
+        loss = probability.log_loss(difference, target)
+        soft = kind == "soft"  # hard targets are certain, hence without entropy
+        rows.append(
+            {
+                "targets": kind,
+                "temperature": temperature,
+                "log_loss": loss,
+                "excess": probability.excess_log_loss(difference, margin) if soft else loss,
+                "brier": probability.brier(difference, target),
+                "ece": probability.expected_calibration_error(difference, target, CONFIDENCE_BINS),
+                "n": len(pairs),
+            }
         )
-        score = completions[name].to_numpy()
-        found = [
-            bootstrap.share("accuracy", right, pairs["series"].to_numpy()),
-            bootstrap.of(
-                "spearman",
-                lambda at, score=score: metrics.spearman(score[at], gold[at]),
-                completions["series"].to_numpy(),
-            ),
-        ]
-        rows += [{"scorer": name, **row} for row in found]
     return pd.DataFrame(rows)
 
 
-def calibration(completions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
-    """What is predicted in each bin of gold rewards, which range from `low` to `high`."""
-    return groups.calibration_by_gold_reward(
-        completions["reward"].to_numpy(),
-        completions["gold_reward"].to_numpy(),
-        np.linspace(low, high, GOLD_BINS + 1),
-    )
+def reliability_table(pairs: pd.DataFrame, validation_pairs: pd.DataFrame) -> pd.DataFrame:
+    """Targets by confidence, of the same probabilities as `probability_table`.
 
-
-@dataclass(frozen=True)
-class Probabilities:
-    """How far σ(reward difference) is a probability.
-
-    Attributes:
-        table: targets (hard: the chosen one is better; soft: σ(gold difference)), temperature,
-            log_loss, excess (log-loss above the targets' own entropy), brier, ece.
-        reliability: targets, temperature and the columns of `probability.reliability`.
+    Returns:
+        targets, temperature and the columns of `probability.reliability`.
     """
-
-    table: pd.DataFrame
-    reliability: pd.DataFrame
-
-
-def probabilities(pairs: pd.DataFrame, validation_pairs: pd.DataFrame) -> Probabilities:
-    """Judge preference probabilities as they are and after temperature scaling.
-
-    Args:
-        pairs: of `scored_pairs`, test split.
-        validation_pairs: the same of the validation split; the temperatures are fitted there.
-    """
-    rows: list[dict[str, Any]] = []
     curves: list[pd.DataFrame] = []
+    for kind, temperature, difference, target in _scaled(pairs, validation_pairs):
+        curve = probability.reliability(difference, target, CONFIDENCE_BINS)
+        curve.insert(0, "targets", kind)
+        curve.insert(1, "temperature", temperature)
+        curves.append(curve)
+    return pd.concat(curves)
+
+
+def _scaled(
+    pairs: pd.DataFrame, validation_pairs: pd.DataFrame
+) -> Iterator[tuple[str, float, Floats, Floats]]:
+    """Targets' kind, temperature, reward differences at that temperature, and targets."""
     for kind in ("hard", "soft"):
         difference, target = _differences(pairs, kind)
-        certain = kind == "hard"
-        least = 0.0 if certain else probability.log_loss(pairs["margin"].to_numpy(), target)
         fitted = probability.fit_temperature(*_differences(validation_pairs, kind))
         for temperature in (1.0, fitted):
-            scaled = difference / temperature
-            loss = probability.log_loss(scaled, target)
-            rows.append(
-                {
-                    "targets": kind,
-                    "temperature": temperature,
-                    "log_loss": loss,
-                    "excess": loss - least,
-                    "brier": probability.brier(scaled, target),
-                    "ece": probability.expected_calibration_error(scaled, target, PROBABILITY_BINS),
-                }
-            )
-            curve = probability.reliability(scaled, target, PROBABILITY_BINS)
-            curves.append(curve.assign(targets=kind, temperature=temperature))
-    return Probabilities(pd.DataFrame(rows), pd.concat(curves))
+            yield kind, temperature, difference / temperature, target
 
 
 def _differences(pairs: pd.DataFrame, kind: str) -> tuple[Floats, Floats]:
+    """Each pair's reward difference, and its target."""
     difference = (pairs["chosen_reward"] - pairs["rejected_reward"]).to_numpy()
     if kind == "hard":
         return difference, np.ones(len(difference))
     return difference, probability.preference_probability(pairs["margin"].to_numpy())
+
+
+def best_of_n(
+    best_of: pd.DataFrame, scores: Mapping[str, Floats], task: Task, bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """Gold rewards of the best of n completions, by who picks; see `best_of_n_table`.
+
+    Every prompt counts with as many completions as the prompt that has the fewest: those without
+    a number have no gold reward.
+
+    Args:
+        best_of: completions with their gold rewards, a group for each prompt.
+        scores: of the same completions, by the name of the model that picks.
+        task: knows the exact series.
+        bootstrap: for the intervals.
+    """
+    size = int(best_of.groupby("group").size().min())
+    ordered = best_of.reset_index(drop=True).sort_values("group", kind="stable")
+    rows = ordered.groupby("group").head(size).index.to_numpy().reshape(-1, size)
+    sizes = [n for n in (2**power for power in range(13)) if n <= size]
+    clusters = series_numbers(best_of["prompt_id"].to_numpy()[rows[:, 0]].tolist(), task)
+    return best_of_n_table(
+        {name: values[rows] for name, values in scores.items()},
+        best_of["gold_reward"].to_numpy()[rows],
+        sizes,
+        clusters,
+        bootstrap,
+    )
 
 
 def over_estimates(completions: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -291,12 +318,12 @@ def over_estimates(completions: pd.DataFrame, count: int) -> pd.DataFrame:
     return worst[["prompt", "completion", "gold_reward", "reward", "error"]]
 
 
-def examples(completions: pd.DataFrame, params: EvaluateParams, seed: int) -> pd.DataFrame:
+def examples(completions: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     """Completions to look at: those predicted best, those predicted worst, and random ones.
 
     Args:
-        completions: `described` and scored.
-        params: how many of each.
+        completions: `distinct_completions`, with a column reward.
+        count: how many of each.
         seed: of the random ones.
 
     Returns:
@@ -304,7 +331,7 @@ def examples(completions: pd.DataFrame, params: EvaluateParams, seed: int) -> pd
     """
     table = completions.assign(error=completions["reward"] - completions["gold_reward"])
     by_error = table.iloc[table["error"].abs().argsort(kind="stable")]
-    count = min(params.examples, len(table))
+    count = min(count, len(table))
     kinds = {
         "best": by_error[:count],
         "worst": by_error[::-1][:count],
@@ -312,3 +339,21 @@ def examples(completions: pd.DataFrame, params: EvaluateParams, seed: int) -> pd
     }
     shown = pd.concat([rows.assign(kind=kind) for kind, rows in kinds.items()])
     return shown[["kind", "prompt", "completion", "gold_reward", "reward", "error"]]
+
+
+def _rows(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """Estimates by name as rows of statistic, value, low, high, n."""
+    return pd.DataFrame(
+        {"statistic": name, **estimate._asdict()} for name, estimate in estimates.items()
+    )
+
+
+def _pairs_right(pairs: pd.DataFrame) -> Floats:
+    return metrics.pairs_right(
+        pairs["chosen_reward"].to_numpy(), pairs["rejected_reward"].to_numpy()
+    )
+
+
+def _rewards(completions: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Each completion's reward and gold reward."""
+    return completions["reward"].to_numpy(), completions["gold_reward"].to_numpy()

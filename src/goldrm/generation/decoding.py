@@ -1,7 +1,6 @@
-"""Completions from the language model, many prompts at once.
+"""Completions from the language model, of many prompts at once.
 
-It must not know what tokens mean, nor rewards, nor files. The caller sets the random stream and
-whether dropout is on.
+The caller decides about dropout, by the model's mode, and sets the random stream.
 """
 
 from typing import Protocol
@@ -14,35 +13,34 @@ from goldrm.common.errors import GoldrmError
 from goldrm.generation.params import DecoderName
 from goldrm.lm.cache import KeyValueCache
 from goldrm.lm.model import Backbone
+from goldrm.lm.sizes import BackboneSizes
 
 
 class Decoder(Protocol):
-    """Where decoding stands: the sequences so far, of which it knows the next token's logits."""
+    """Sequences that grow by a token at a time, and the logits of their next tokens."""
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
         ...
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
-        """Append one token to every sequence."""
+        """Append a token to every sequence."""
         ...
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Keep the sequences `rows` only, in that order: see `KeyValueCache.keep`."""
+    def keep_rows(self, rows: Int[Tensor, " kept"]) -> None:
+        """Keep the sequences `rows` only, in that order: see `KeyValueCache.keep_rows`."""
         ...
 
 
 class CachedDecoder:
-    """Fixed positions, so that keys and values are computed once a token.
+    """Computes keys and values once a token, because every token keeps its position.
 
     All prompts end at the position that leaves room for the longest completion, with padding on
     the left, which is attended to as in the notebook.
     """
 
     def __init__(self, backbone: Backbone, prompts: list[list[int]], max_new_tokens: int) -> None:
-        """Read the prompts, of which those of one length should be side by side.
-
-        Without dropout, equal prompts are read once.
+        """Read the prompts: neighbours of one length together, and without dropout equal ones once.
 
         Raises:
             GoldrmError: when prompt and completion don't fit the context.
@@ -50,46 +48,51 @@ class CachedDecoder:
         sizes = backbone.sizes
         # The last new token is never read, only predicted.
         width = sizes.context_length - max_new_tokens + 1
-        longest = max(map(len, prompts))
-        if longest > width:
-            room = max(sizes.context_length - longest + 1, 0)
-            raise GoldrmError(
-                f"sampling.max_new_tokens is {max_new_tokens}, but a prompt of {longest} tokens "
-                f"leaves room for {room} in the model's context of {sizes.context_length}. "
-                f"{'Lower it, or set' if room else 'Set'} sampling.decoder to sliding_window."
-            )
+        _refuse_longer(max(map(len, prompts)), width, sizes, max_new_tokens)
         self._backbone = backbone
-        number = {prompt: n for n, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-        read = prompts if backbone.training else list(map(list, number))
+        distinct = [list(prompt) for prompt in dict.fromkeys(map(tuple, prompts))]
+        to_read = prompts if backbone.training else distinct
         self._cache = KeyValueCache.allocate(
-            sizes, len(read), sizes.context_length, like=backbone.token_prediction.weight
+            sizes, len(to_read), sizes.context_length, like=backbone.token_prediction.weight
         )
-        self._last = torch.cat(list(backbone.read(read, self._cache, width)))[:, -1]
-        if len(read) < len(prompts):
-            numbers = [number[tuple(prompt)] for prompt in prompts]
-            rows = torch.tensor(numbers, device=self._last.device)
-            self._cache, self._last = self._cache.of(rows), self._last[rows]
+        read = backbone.read_right_aligned(to_read, self._cache, width)
+        self._last = torch.cat(list(read))[:, -1]  # the sequences' last hidden states
+        if len(to_read) < len(prompts):
+            row_of = {tuple(prompt): row for row, prompt in enumerate(to_read)}
+            rows = torch.tensor([row_of[tuple(p)] for p in prompts], device=self._last.device)
+            self._cache, self._last = self._cache.copy_rows(rows), self._last[rows]
 
     def logits(self) -> Float[Tensor, "batch vocab"]:
         """Logits of every sequence's next token."""
         return self._backbone.token_prediction(self._last)
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
-        """Append one token to every sequence."""
+        """Append a token to every sequence."""
         hidden = self._backbone.hidden_states(token_ids[:, None], self._cache)
         self._last = hidden[:, -1]
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def keep_rows(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep the sequences `rows` only, in that order."""
-        self._cache.keep(rows)
+        self._cache.keep_rows(rows)
         self._last = self._last[rows]
 
 
-class SlidingWindowDecoder:
-    """The notebook's way: every token is predicted from the context's last position.
+def _refuse_longer(longest: int, width: int, sizes: BackboneSizes, max_new_tokens: int) -> None:
+    """Refuse a longest prompt that doesn't fit in `width` positions."""
+    if longest > width:
+        room = max(sizes.context_length - longest + 1, 0)
+        raise GoldrmError(
+            f"sampling.max_new_tokens is {max_new_tokens}, but a prompt of {longest} tokens "
+            f"leaves room for {room} in the model's context of {sizes.context_length}. "
+            f"{'Lower it, or set' if room else 'Set'} sampling.decoder to sliding_window."
+        )
 
-    The window moves along, so every position changes with every token and all is computed anew,
-    but for the padding on the left.
+
+class SlidingWindowDecoder:
+    """The notebook's way: predicts every token from the context's last position.
+
+    The window moves along, so that every token's position changes at every step, and all but the
+    padding on the left is computed anew.
     """
 
     def __init__(self, backbone: Backbone, prompts: list[list[int]]) -> None:
@@ -102,11 +105,11 @@ class SlidingWindowDecoder:
         return self._backbone.token_prediction(self._backbone.last_states(self._sequences))
 
     def extend(self, token_ids: Int[Tensor, " batch"]) -> None:
-        """Append one token to every sequence."""
+        """Append a token to every sequence."""
         both = zip(self._sequences, token_ids.tolist(), strict=True)
         self._sequences = [[*sequence, token] for sequence, token in both]
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def keep_rows(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep the sequences `rows` only, in that order."""
         self._sequences = [self._sequences[row] for row in rows.tolist()]
 
@@ -119,7 +122,7 @@ def complete(
     temperature: float,
     max_new_tokens: int,
 ) -> list[list[int]]:
-    """One completion for each prompt, without the token that ends it.
+    """A completion of each prompt, without the token that ends it.
 
     Args:
         backbone: the language model; its dropout is on exactly when it is in training mode.
@@ -134,42 +137,42 @@ def complete(
     Raises:
         GoldrmError: when prompt and completion don't fit the context of a cached decoder.
     """
-    # Those of one length side by side: they are read together.
+    # By length, because neighbours of one length are read together.
     unfinished = torch.tensor(sorted(range(len(prompts)), key=lambda i: len(prompts[i])))
-    in_order = [prompts[i] for i in unfinished.tolist()]
+    by_length = [prompts[i] for i in unfinished.tolist()]
     decoder: Decoder = (
-        CachedDecoder(backbone, in_order, max_new_tokens)
+        CachedDecoder(backbone, by_length, max_new_tokens)
         if decoder_name == "kv_cache"
-        else SlidingWindowDecoder(backbone, in_order)
+        else SlidingWindowDecoder(backbone, by_length)
     )
     completions: list[list[int]] = [[] for _ in prompts]
     for step in range(max_new_tokens):
-        picked = pick(decoder.logits(), temperature)
-        rows = filled_from_the_end(picked != backbone.sizes.eos_int)
-        unfinished, picked = unfinished[rows.cpu()], picked[rows]
-        for prompt, token_id in zip(unfinished.tolist(), picked.tolist(), strict=True):
+        token_ids = pick_tokens(decoder.logits(), temperature)
+        rows = compacted_rows(token_ids != backbone.sizes.eos_int)
+        unfinished, token_ids = unfinished[rows.cpu()], token_ids[rows]
+        for prompt, token_id in zip(unfinished.tolist(), token_ids.tolist(), strict=True):
             completions[prompt].append(token_id)
         if not len(rows) or step == max_new_tokens - 1:
             break
-        decoder.keep(rows)
-        decoder.extend(picked)
+        decoder.keep_rows(rows)
+        decoder.extend(token_ids)
     return completions
 
 
-def filled_from_the_end(kept: Bool[Tensor, " batch"]) -> Int[Tensor, " kept"]:
-    """The rows to keep, in an order in which few change places.
-
-    The places of rows that aren't kept are taken by the last ones that are.
-    """
-    count = int(kept.sum())
-    rows = torch.arange(count, device=kept.device)
-    rows[~kept[:count]] = count + kept[count:].nonzero().flatten()
-    return rows
-
-
-def pick(logits: Float[Tensor, "batch vocab"], temperature: float) -> Int[Tensor, " batch"]:
+def pick_tokens(logits: Float[Tensor, "batch vocab"], temperature: float) -> Int[Tensor, " batch"]:
     """Sample a token from each row's softmax at a temperature; at 0 take the likeliest."""
     if temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     return torch.multinomial(probabilities, num_samples=1).squeeze(1)
+
+
+def compacted_rows(is_kept: Bool[Tensor, " batch"]) -> Int[Tensor, " kept"]:
+    """The rows that are kept, in an order in which few of them move.
+
+    The last ones fill the gaps: where rows 0, 2 and 3 of four are kept, the order is 0, 3, 2.
+    """
+    count = int(is_kept.sum())
+    rows = torch.arange(count, device=is_kept.device)
+    rows[~is_kept[:count]] = count + is_kept[count:].nonzero().flatten()
+    return rows

@@ -14,30 +14,33 @@ PAIR_COLUMNS = PROMPT_COLUMNS | {
 
 
 def preference_pairs(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """All pairs of a group's completions whose gold rewards differ, the better one chosen.
+    """All pairs of a group's completions whose gold rewards differ.
 
     Args:
         completions: rows of `Task.completion`; a group's are all of one prompt.
         task: knows the prompts.
 
     Returns:
-        The columns of `PAIR_COLUMNS`, in the order of the groups.
+        The columns of `PAIR_COLUMNS`, by group; `margin` is the difference of the gold rewards.
     """
-    usable = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")
-    usable = usable[["group", "prompt_id", "completion", "gold_reward"]].reset_index(drop=True)
-    usable["place"] = usable.index
-    both = usable.merge(usable, on=["group", "prompt_id"])
-    both = both[both["place_x"] < both["place_y"]]
-    both = both[both["gold_reward_x"] != both["gold_reward_y"]].reset_index(drop=True)
-    first_is_better = both["gold_reward_x"] > both["gold_reward_y"]
-    better = both["completion_x"].where(first_is_better, both["completion_y"])
-    worse = both["completion_y"].where(first_is_better, both["completion_x"])
-    gold_rewards = both[["gold_reward_x", "gold_reward_y"]]
-    pairs = task.with_prompts(both[["prompt_id"]]).assign(
-        chosen=better,
-        rejected=worse,
-        chosen_gold_reward=gold_rewards.max(axis=1),
-        rejected_gold_reward=gold_rewards.min(axis=1),
-        margin=gold_rewards.max(axis=1) - gold_rewards.min(axis=1),
+    columns = ["group", "prompt_id", "completion", "gold_reward"]
+    labelled = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")
+    labelled = labelled[columns].reset_index(drop=True)
+    labelled["row"] = labelled.index
+    pairs = labelled.merge(labelled, on=["group", "prompt_id"], suffixes=("_first", "_second"))
+    pairs = pairs[pairs["row_first"] < pairs["row_second"]]
+    pairs = pairs[pairs["gold_reward_first"] != pairs["gold_reward_second"]].reset_index(drop=True)
+    first, second = pairs["completion_first"], pairs["completion_second"]
+    first_is_better = pairs["gold_reward_first"] > pairs["gold_reward_second"]
+    gold_rewards = pairs[["gold_reward_first", "gold_reward_second"]]
+    return (
+        task.with_prompts(pairs[["prompt_id"]])
+        .assign(
+            chosen=first.where(first_is_better, second),
+            rejected=second.where(first_is_better, first),
+            chosen_gold_reward=gold_rewards.max(axis=1),
+            rejected_gold_reward=gold_rewards.min(axis=1),
+            margin=gold_rewards.max(axis=1) - gold_rewards.min(axis=1),
+        )
+        .astype(PAIR_COLUMNS)
     )
-    return pairs.astype(PAIR_COLUMNS)

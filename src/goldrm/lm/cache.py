@@ -1,4 +1,4 @@
-"""Keys and values of the tokens that were read before."""
+"""Keys and values of the positions that the language model has read."""
 
 from abc import ABC, abstractmethod
 
@@ -10,14 +10,18 @@ from goldrm.lm.sizes import BackboneSizes
 
 
 class Cache(ABC):
-    """Keys and values of the positions before those that are read."""
+    """Keys and values of the positions that come before those that are read next.
+
+    Attributes:
+        length: number of these positions.
+    """
 
     def __init__(self, length: int = 0) -> None:
-        """They are of `length` positions."""
+        """A cache in which `length` positions have been read."""
         self.length = length
 
     def advance(self, time: int) -> None:
-        """Count `time` positions as seen, after every layer has appended them."""
+        """Count `time` positions as read, after all layers have appended theirs."""
         self.length += time
 
     @abstractmethod
@@ -30,13 +34,13 @@ class Cache(ABC):
         """Store a layer's new keys and values.
 
         Returns:
-            The keys of all positions that there is room for, those not seen yet anything; and the
-            values of those seen, the new ones last.
+            Keys of all positions for which there is room; those behind the new ones are arbitrary.
+            Values of the positions read so far, the new ones last.
         """
 
 
 class KeyValueCache(Cache):
-    """Keys and values of the positions seen so far, of all layers, preallocated."""
+    """A cache in memory that is allocated once, for so many positions of so many sequences."""
 
     def __init__(self, states: Float[Tensor, "layers 2 batch heads positions head_size"]) -> None:
         """An empty cache that will be written into `states`."""
@@ -52,20 +56,20 @@ class KeyValueCache(Cache):
         shape = (sizes.num_layers, 2, batch, sizes.num_heads, positions, head_size)
         return cls(like.new_empty(shape))
 
-    def rows(self, first: int, end: int) -> "KeyValueCache":
-        """A cache of some of the sequences; what is written there is written here."""
-        rows = KeyValueCache(self._states[:, :, first:end])
-        rows.length = self.length
-        return rows
+    def view_rows(self, first: int, end: int) -> "KeyValueCache":
+        """The sequences `first` … `end` - 1 as a cache; what is appended to it is in this one."""
+        view = KeyValueCache(self._states[:, :, first:end])
+        view.length = self.length
+        return view
 
-    def of(self, rows: Int[Tensor, " copies"]) -> "KeyValueCache":
-        """A cache of its own of the sequences `rows`, any of them several times."""
-        copies = KeyValueCache(self._states.index_select(2, rows))
-        copies.length = self.length
-        return copies
+    def copy_rows(self, rows: Int[Tensor, " copies"]) -> "KeyValueCache":
+        """A new cache of the sequences `rows`, any of them several times."""
+        copy = KeyValueCache(self._states.index_select(2, rows))
+        copy.length = self.length
+        return copy
 
-    def begin_with(self, prefix: "KeyValueCache", length: int) -> None:
-        """Let every sequence begin with the first `length` positions of another cache's one."""
+    def copy_prefix(self, prefix: "KeyValueCache", length: int) -> None:
+        """Begin every sequence with the first `length` positions of the only one in `prefix`."""
         self._states[:, :, :, :, :length] = prefix._states[:, :, :, :, :length]
         self.length = length
 
@@ -75,18 +79,23 @@ class KeyValueCache(Cache):
         keys: Float[Tensor, "batch heads time head_size"],
         values: Float[Tensor, "batch heads time head_size"],
     ) -> tuple[Float[Tensor, "batch heads _positions head_size"], ...]:
-        """Store a layer's new keys and values; all keys that there is room for, all values seen."""
+        """Store a layer's new keys and values, and return what `Cache.append` says."""
         end = self.length + keys.shape[2]
         states = self._states[layer]
         states[0, :, :, self.length : end] = keys
         states[1, :, :, self.length : end] = values
         return states[0], states[1, :, :, :end]
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Keep the sequences `rows`, in that order; only those that change places are copied."""
-        places = torch.arange(len(rows), device=rows.device)
-        moved = places[rows != places]
-        seen = self._states[:, :, :, :, : self.length]
-        for place, row in zip(moved.tolist(), rows[moved].tolist(), strict=True):
-            seen[:, :, place] = seen[:, :, row]
+    def keep_rows(self, rows: Int[Tensor, " kept"]) -> None:
+        """Keep some sequences; only those that move are copied.
+
+        Args:
+            rows: sequence `rows[i]` becomes the i-th, where `rows[i]` ≥ i: of four sequences, 0, 3
+                and 2 keep all but the second, whose row the last one takes.
+        """
+        new_rows = torch.arange(len(rows), device=rows.device)
+        moved = new_rows[rows != new_rows]
+        read = self._states[:, :, :, :, : self.length]
+        for new_row, row in zip(moved.tolist(), rows[moved].tolist(), strict=True):
+            read[:, :, new_row] = read[:, :, row]
         self._states = self._states[:, :, : len(rows)]

@@ -1,4 +1,4 @@
-"""The sizes of the language model, as a checkpoint declares them."""
+"""The sizes of the language model, read from what a checkpoint declares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ from goldrm.common.errors import GoldrmError
 
 @dataclass(frozen=True)
 class BackboneSizes:
-    """What the notebook calls net_parameters.
+    """The sizes of the language model, which the notebook calls net_parameters.
 
     Attributes:
         num_tokens: size of the vocabulary.
@@ -33,18 +33,18 @@ class BackboneSizes:
 
 
 # Far above what this project is for, and far below what would fill the memory.
-LARGEST = {"num_layers": 1000, "d": 65_536, "context_length": 1_000_000, "num_tokens": 10_000_000}
+MAX_SIZES = {"num_layers": 1000, "d": 65_536, "context_length": 1_000_000, "num_tokens": 10_000_000}
 
 
 def sizes_from(declared: Mapping[str, Any], name: str) -> BackboneSizes:
-    """Model sizes as a checkpoint declares them.
+    """Model sizes as a checkpoint declares them, checked.
 
     Args:
         declared: the notebook's net_parameters; other keys are ignored.
         name: what to call the checkpoint in messages.
 
     Raises:
-        GoldrmError: when one is missing, isn't a number, or can't be.
+        GoldrmError: when a size is missing, isn't a number, or is impossible.
     """
     sizes: dict[str, Any] = {}
     for field in fields(BackboneSizes):
@@ -56,11 +56,16 @@ def sizes_from(declared: Mapping[str, Any], name: str) -> BackboneSizes:
                 "(dropout: a probability). It isn't a checkpoint of the course's step 2."
             )
         sizes[field.name] = float(value) if field.name == "dropout" else value
+    _refuse_impossible(sizes, name)
+    return BackboneSizes(**sizes)
+
+
+def _refuse_impossible(sizes: Mapping[str, Any], name: str) -> None:
     if not 0 <= sizes["dropout"] < 1 or not all(
-        sizes[name] for name in ("num_tokens", "d", "num_heads", "context_length", "num_layers")
+        sizes[key] for key in ("num_tokens", "d", "num_heads", "context_length", "num_layers")
     ):
         raise GoldrmError(f"{name} declares impossible sizes: {sizes}. Get the file again.")
-    for key, most in LARGEST.items():
+    for key, most in MAX_SIZES.items():
         if sizes[key] > most:
             raise GoldrmError(
                 f"{name} declares {key} = {sizes[key]}, more than {most}. Get the file again."
@@ -70,4 +75,3 @@ def sizes_from(declared: Mapping[str, Any], name: str) -> BackboneSizes:
             f"{name} declares d = {sizes['d']}, not a multiple of num_heads = "
             f"{sizes['num_heads']}. Get the file again."
         )
-    return BackboneSizes(**sizes)

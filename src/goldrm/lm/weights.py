@@ -1,6 +1,6 @@
-"""The frozen language model as a folder of model.safetensors and config.json, checked on reading.
+"""The frozen language model as a folder of model.safetensors and config.json, checked when read.
 
-It must not know where it came from. The names in the files are the notebook's.
+Tensors and sizes have the notebook's names.
 """
 
 import json
@@ -19,7 +19,7 @@ from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes, sizes_from
 from goldrm.task.dictionary import Dictionary
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def build_backbone(
@@ -28,9 +28,9 @@ def build_backbone(
     """A frozen float32 language model from a state dict, every shape checked.
 
     Args:
-        sizes: as declared beside the weights.
-        state: weights of any floating type.
-        dictionary: what the model must have been trained with.
+        sizes: as the weights' file declares them.
+        state: weights in one of `FLOAT_DTYPES`.
+        dictionary: the one that the model must have been trained with.
         name: what to call the weights in messages.
 
     Raises:
@@ -54,10 +54,11 @@ def build_backbone(
 
 
 def load_checked(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Give a module its weights, in float32, after checking names, shapes and values.
+    """Give a module its weights, as float32, after checking their names, shapes and values.
 
     Raises:
-        GoldrmError: names the first tensor that is missing, unknown, of another shape, not finite.
+        GoldrmError: names the first tensor that is missing, unknown, of another shape or not
+            finite.
     """
     wanted = module.state_dict()
     for key in [*wanted, *state]:
@@ -72,26 +73,28 @@ def load_checked(module: nn.Module, state: Mapping[str, Tensor], name: str) -> N
                 f"{name}: {key} has shape {tuple(state[key].shape)}, the declared sizes ask for "
                 f"{tuple(wanted[key].shape)}. Get the right file."
             )
-        if not _finite(state[key]):
+        if not _is_finite(state[key]):
             raise GoldrmError(f"{name}: {key} holds values that aren't finite numbers.")
     module.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
 
 
-def _finite(weights: Tensor) -> bool:
-    dense = weights.layout == torch.strided and weights.device.type != "meta"
-    return dense and weights.dtype in FLOATS and bool(torch.isfinite(weights.float()).all())
+def _is_finite(weights: Tensor) -> bool:
+    """Whether all weights are there and are finite numbers, as float32 too."""
+    is_dense = weights.layout == torch.strided and weights.device.type != "meta"
+    is_float = weights.dtype in FLOAT_DTYPES
+    return is_dense and is_float and bool(torch.isfinite(weights.float()).all())
 
 
 def save_backbone(
     folder: Path, sizes: BackboneSizes, state: Mapping[str, Tensor], provenance: Mapping[str, Any]
 ) -> None:
-    """Write model.safetensors and config.json (sizes and provenance)."""
+    """Write a model's weights to model.safetensors, its sizes and provenance to config.json."""
     write_tensors(folder / "model.safetensors", state)
     write_json(folder / "config.json", {**asdict(sizes), **provenance})
 
 
 def load_backbone(folder: Path, dictionary: Dictionary, device: torch.device) -> Backbone:
-    """Read what `save_backbone` wrote.
+    """The frozen language model that `save_backbone` wrote, on a device.
 
     Raises:
         GoldrmError: when a file is missing, damaged or doesn't fit the dictionary.
@@ -103,7 +106,7 @@ def load_backbone(folder: Path, dictionary: Dictionary, device: torch.device) ->
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A model's config.json.
+    """What a model's config.json holds.
 
     Raises:
         GoldrmError: when it is missing or damaged.
@@ -120,5 +123,5 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def sft_sha256(folder: Path) -> str:
-    """The sha256 of the file that the language model in `folder` was fetched from."""
+    """The sha256 of the file from which the language model in `folder` was fetched."""
     return str(read_config(folder / "config.json").get("sha256"))

@@ -9,3 +9,4 @@ COMPLETIONS = Path("data/completions")
 MODELS = Path("data/models")  # a folder a recipe
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
+LEARNING_CURVES = Path("metrics/plots/learning_curves")  # a file a recipe

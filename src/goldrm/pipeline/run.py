@@ -1,6 +1,6 @@
-"""Runs a stage's script, `python -m goldrm.pipeline.run stages/NAME.py`, so that Ctrl-C is always quiet.
+"""Runs a stage's script so that Ctrl-C is always quiet: `python -m goldrm.pipeline.run SCRIPT`.
 
-Also while the script imports, which takes seconds: so this must not import what is slow.
+Also while the script imports, which takes seconds: so nothing slow is imported here.
 """
 
 import os

@@ -1,7 +1,6 @@
 """Runs a DVC stage: one at a time, on inputs that hold still, resumable, errors as sentences.
 
-What a stage reads is taken from its entry in dvc.yaml, so it is said in one place only. This must
-not know what a stage does.
+What a stage reads is taken from its entry in dvc.yaml, so it is said there only.
 """
 
 import hashlib
@@ -72,8 +71,7 @@ def _name(script: str) -> str:
 
 def _run(name: str, model: type[P], stage: Callable[[P, Run], None]) -> None:
     entry = StageEntry.named(name)
-    values = entry.values()
-    params = checked(model, values, Path(entry.params_files()))
+    values, params = _read(entry, model)
     workers = join_or_launch(values.get("runtime", {}).get("processes", 1))
     if not workers.is_leader:
         params, folder = workers.broadcast(None)
@@ -89,7 +87,7 @@ def _run(name: str, model: type[P], stage: Callable[[P, Run], None]) -> None:
     with _alone(name):
         params, folder = workers.broadcast((params, _folder(name, inputs)))
         stage(params, Run(folder, workers))
-        changed = sorted(dict(inputs.items() ^ entry.inputs(entry.values()).items()))
+        changed = sorted(dict(inputs.items() ^ entry.inputs(_read(entry, model)[0]).items()))
         if changed:
             raise GoldrmError(
                 f"{', '.join(changed)} changed while the stage ran, so its outputs belong to "
@@ -119,13 +117,20 @@ class StageEntry:
             GoldrmError: when dvc.yaml has no such stage.
         """
         script, _, key = name.partition("@")
-        entry = read_yaml(Path("dvc.yaml"))["stages"][script]
+        entry = _at(read_yaml(Path("dvc.yaml")), f"stages.{script}")
+        if not isinstance(entry, dict):
+            raise GoldrmError(
+                f"dvc.yaml has no stage {script}. Restore it with `git checkout -- dvc.yaml`."
+            )
         params = read_yaml(Path("params.yaml"))
         if "foreach" in entry:
-            keys = _at(params, entry["foreach"].strip("${}")) or {}
+            section = entry["foreach"].strip("${}")
+            entries = _at(params, section)
+            keys = list(map(str, entries)) if isinstance(entries, dict) else []
             if key not in keys:
                 raise GoldrmError(
-                    f"there is one {script} for each of {', '.join(keys)}: run "
+                    f"there is one {script} for each of params.yaml's {section} "
+                    f"({', '.join(keys) or 'none'}): run "
                     f"`dvc repro {script}@{next(iter(keys), 'NAME')}`, or set DVC_STAGE to that."
                 )
             entry, params = entry["do"], {**params, "key": key}
@@ -155,9 +160,7 @@ class StageEntry:
             content = read_yaml(Path(file))
             runtime = any(name.startswith("runtime") for name in names)
             for name in [*names, *([UNRECORDED] if runtime else [])]:
-                value = _at(content, name)
-                if value is not None or _has(content, name):
-                    _put(values, name, value)
+                _copy(name, content, values)
         return values
 
     def inputs(self, values: dict[str, Any]) -> dict[str, str]:
@@ -178,6 +181,12 @@ class StageEntry:
         return inputs
 
 
+def _read(entry: StageEntry, model: type[P]) -> tuple[dict[str, Any], P]:
+    """The declared parameters, as the files have them and as the stage gets them."""
+    values = entry.values()
+    return values, checked(model, values, Path(entry.params_files()))
+
+
 def _at(values: dict[str, Any], name: str) -> Any:
     """What stands under a dotted name; None where nothing does."""
     found: Any = values
@@ -186,18 +195,15 @@ def _at(values: dict[str, Any], name: str) -> Any:
     return found
 
 
-def _has(values: dict[str, Any], name: str) -> bool:
-    """Whether a dotted name stands there, if only with null."""
-    section, _, last = name.rpartition(".")
-    inner = _at(values, section) if section else values
-    return isinstance(inner, dict) and last in inner
-
-
-def _put(values: dict[str, Any], name: str, value: Any) -> None:
-    *sections, last = name.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-    values[last] = value
+def _copy(name: str, content: dict[str, Any], values: dict[str, Any]) -> None:
+    """Copy what stands under a dotted name, with the sections around it."""
+    part, _, rest = name.partition(".")
+    if part not in content:
+        return
+    if rest and isinstance(content[part], dict):
+        _copy(rest, content[part], values.setdefault(part, {}))
+    else:
+        values[part] = content[part]
 
 
 def _alone(name: str) -> AbstractContextManager[Any]:

@@ -2,7 +2,7 @@
 
 What sequences begin with in common is read once: each node of the tree is a token behind those on
 the path to it, from the context's first position on. Nodes of one position are read together, each
-attending to the nodes on its own path. It must not know what the tokens stand for.
+attending to the nodes on its own path.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 from goldrm.lm.cache import Cache
 from goldrm.lm.model import Backbone
 
-READ_TOGETHER = 128  # nodes; their activations should fit the processor's cache
+NODES_READ_TOGETHER = 128  # their activations should fit the processor's cache
 
 
 class PrefixTree:
@@ -53,25 +53,35 @@ class PrefixTree:
             path.append(node)
         return path
 
-    def read(self) -> Float[Tensor, "nodes embds"]:
-        """The states of all nodes, after reading those that are new."""
+    @property
+    def states(self) -> Float[Tensor, "nodes embds"]:
+        """The hidden states of the nodes that were read."""
+        return self._states
+
+    def read(self) -> None:
+        """Read the nodes that are new."""
         new = range(len(self._states), len(self._tokens))
         self._keys_and_values = _longer(self._keys_and_values, 1, len(new))
         self._states = _longer(self._states, 0, len(new))
+        ascending = sorted(new, key=self._depth)
+        for _, alike in groupby(ascending, key=self._depth):
+            nodes = torch.tensor(list(alike), device=self._states.device)
+            for part in nodes.split(NODES_READ_TOGETHER):
+                self._states[part] = self._hidden_states(part.tolist())
+
+    def _depth(self, node: int) -> int:
+        return len(self._paths[node])
+
+    def _hidden_states(self, nodes: list[int]) -> Float[Tensor, "nodes embds"]:
+        """What the language model makes of new nodes of one depth, whose paths were read before."""
         device = self._states.device
-        nodes = sorted(new, key=lambda node: len(self._paths[node]))
-        for _, alike in groupby(nodes, key=lambda node: len(self._paths[node])):
-            for part in torch.tensor(list(alike), device=device).split(READ_TOGETHER):
-                rows = part.tolist()
-                paths = torch.tensor([self._paths[node] for node in rows], device=device)
-                tokens = torch.tensor([[self._tokens[node]] for node in rows], device=device)
-                seen = _Paths(self._keys_and_values, paths)
-                states = self._backbone.hidden_states(tokens, seen, layers=self._layers)
-                self._states[part] = states[:, 0]
-        return self._states
+        tokens = torch.tensor([[self._tokens[node]] for node in nodes], device=device)
+        paths = torch.tensor([self._paths[node] for node in nodes], device=device)
+        cache = _PathCache(self._keys_and_values, paths)
+        return self._backbone.hidden_states(tokens, cache, layers=self._layers).squeeze(1)
 
 
-class _Paths(Cache):
+class _PathCache(Cache):
     """A cache of which each sequence is the path to a node, the last one being new."""
 
     def __init__(

@@ -1,55 +1,101 @@
-"""Spans of rows that lie side by side in one tensor; it must not know what the rows are."""
+"""Items of different lengths whose elements lie side by side in one tensor."""
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Places = tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Which elements belong to which item.
+
+    Items of lengths 2, 0 and 3 have the offsets 0, 2 and 2:
+
+        element   0 1 2 3 4
+        owner     0 0 2 2 2
+        position  0 1 0 1 2
+
+    Attributes:
+        lengths: how many elements each item has.
+    """
+
+    lengths: Int[Tensor, " items"]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def offsets(self) -> Int[Tensor, " items"]:
+        """The first element of each item."""
+        return torch.cumsum(self.lengths, 0) - self.lengths
+
+    @cached_property
+    def owners(self) -> Int[Tensor, " elements"]:
+        """The item of each element."""
+        return torch.repeat_interleave(self.lengths)
+
+    @cached_property
+    def positions(self) -> Int[Tensor, " elements"]:
+        """The position of each element within its item."""
+        return self._elements - self.offsets[self.owners]
+
+    @property
+    def _elements(self) -> Int[Tensor, " elements"]:
+        return torch.arange(len(self.owners), device=self.lengths.device)
+
+    def select(self, items: Int[Tensor, " chosen"]) -> tuple[Int[Tensor, " elements"], "Ragged"]:
+        """The elements of some items, one item after the other, and how they lie then.
+
+        Of the items above, 2 and 0 have the elements 2 3 4 0 1, and then the lengths 3 and 2.
+        """
+        chosen = Ragged(self.lengths[items])
+        shift = self.offsets[items] - chosen.offsets
+        return chosen._elements + shift[chosen.owners], chosen
+
+    def to_padded(
+        self, values: Float[Tensor, "elements features"], padding: float = 0.0
+    ) -> Float[Tensor, "items longest features"]:
+        """The values of each item in a row of its own, padded on the right; at least one item."""
+        shape = (len(self), int(self.lengths.max()), values.shape[1])
+        return values.new_full(shape, padding).index_put((self.owners, self.positions), values)
+
+    def from_padded(
+        self, padded: Float[Tensor, "items longest features"]
+    ) -> Float[Tensor, "elements features"]:
+        """The values side by side again, without padding."""
+        return padded[self.owners, self.positions]
 
 
-def starts(lengths: Int[Tensor, " spans"]) -> Int[Tensor, " spans"]:
-    """The first row of each span, where spans of such lengths lie side by side."""
-    return torch.cumsum(lengths, 0) - lengths
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """What differs among the values of each owner, by owner and ascending.
+
+    Owner 0's values 7 5 7 and owner 1's value 7 are the distinct values 5 7 7 of the owners 0 0 1;
+    the index is 1 0 1 0.
+
+    Attributes:
+        values: the distinct ones.
+        owners: whose each of them is.
+        index: which of its owner's distinct values each given value is.
+    """
+
+    values: Int[Tensor, " distinct"]
+    owners: Int[Tensor, " distinct"]
+    index: Int[Tensor, " given"]
 
 
-def chosen_spans(
-    ends: Int[Tensor, " all"], chosen: Int[Tensor, " spans"]
-) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
-    """The rows of the chosen ones of all spans, which end there; and whose span each row is."""
-    first = torch.cat((ends.new_zeros(1), ends))[chosen]
-    owner, place = places(ends[chosen] - first)
-    return first[owner] + place, owner
-
-
-def places(lengths: Int[Tensor, " spans"]) -> Places:
-    """The span of each row, and its place there, where spans of such lengths lie side by side."""
-    owner = torch.repeat_interleave(lengths)
-    return owner, torch.arange(len(owner), device=lengths.device) - starts(lengths)[owner]
-
-
-def apart(
-    rows: Float[Tensor, "rows features"], placed: Places, padding: float = 0.0
-) -> Float[Tensor, "spans longest features"]:
-    """The rows of each span by themselves, padded on the right."""
-    owner, place = placed
-    shape = (int(owner[-1]) + 1, int(place.max()) + 1, rows.shape[1])
-    return rows.new_full(shape, padding).index_put(placed, rows)
-
-
-def distinct(
-    values: Int[Tensor, " rows"], owner: Int[Tensor, " rows"]
-) -> tuple[Int[Tensor, " distinct"], Int[Tensor, " distinct"], Int[Tensor, " rows"]]:
-    """What differs among the values of each owner.
+def distinct(values: Int[Tensor, " given"], owners: Int[Tensor, " given"]) -> Distinct:
+    """The distinct values of each owner.
 
     Args:
-        values: not negative, at least one.
-        owner: of each, a number from 0.
-
-    Returns:
-        The distinct values, by owner and ascending; whose each is; and for each row which of its
-        owner's its value is.
+        values: at least one, none negative.
+        owners: whose each is, a number from 0.
     """
     above = int(values.max()) + 1
-    found, inverse = torch.unique(owner * above + values, return_inverse=True)
-    owners = found // above
-    return found % above, owners, inverse - starts(torch.bincount(owners))[owner]
+    keys, inverse = torch.unique(owners * above + values, return_inverse=True)
+    key_owners = keys // above
+    offsets = Ragged(torch.bincount(key_owners)).offsets
+    return Distinct(keys % above, key_owners, inverse - offsets[owners])

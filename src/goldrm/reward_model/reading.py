@@ -1,78 +1,125 @@
-"""What a readout reads of completions: hidden states, computed and kept in files.
+"""What a readout reads of completions: hidden states of every token, or of the last one."""
 
-It must not know how a readout uses them.
-"""
-
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.hidden_states import completion_hidden_states, last_hidden_states, outlook
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.completion_reader import CompletionReader
+from goldrm.reward_model.lm_log_probs import lm_log_probs
 from goldrm.reward_model.states import States
-from goldrm.task.dictionary import Dictionary
 
 
-def read_completions(
-    backbone: Backbone,
-    dictionary: Dictionary,
-    params: RewardModelParams,
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    further: Callable[[int, Float[Tensor, "tokens vocabulary"]], list[str]] | None = None,
-) -> States:
-    """The hidden states that the readout of `params` reads, in float32.
+class Reading(ABC):
+    """What a readout reads.
 
-    A readout of every token also reads what the language model expected there: `outlook`.
+    Attributes:
+        layers: after which blocks hidden states are read of every token, ascending.
+        stored_dtype: in which the states are kept for training.
+    """
+
+    layers: tuple[int, ...] = ()
+    stored_dtype: ClassVar[torch.dtype]
+
+    def reader(self, backbone: Backbone) -> CompletionReader:
+        """A reader of what `read` asks it for."""
+        return CompletionReader(backbone, self.layers)
+
+    @abstractmethod
+    def read(
+        self,
+        reader: CompletionReader,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        context_prompts: Sequence[list[int]] | None = None,
+    ) -> States:
+        """Read completions.
+
+        Args:
+            reader: what it has read before isn't read again.
+            prompts: token ids of each completion's prompt; where prompt and completion are empty,
+                there is nothing to read.
+            completions: token ids of each, at least one.
+            context_prompts: of the prompts behind which completions are read, where these aren't
+                the ones that they answer.
+        """
+
+
+class LastTokenReading(Reading):
+    """The last token's final hidden state.
+
+    As in the notebook: right-aligned in the context, padding on the left attended to. Unlike it,
+    without dropout, and of a sequence longer than the context the last tokens count.
+    """
+
+    stored_dtype = torch.float32
+
+    def read(
+        self,
+        reader: CompletionReader,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        context_prompts: Sequence[list[int]] | None = None,
+    ) -> States:
+        """See `Reading.read`; of the prompt nothing is read by itself."""
+        contexts = prompts if context_prompts is None else context_prompts
+        sequences = [context + own for context, own in zip(contexts, completions, strict=True)]
+        rows = last_hidden_states(reader.backbone, sequences)
+        token_rows = torch.arange(len(rows), device=rows.device)
+        no_prompt = token_rows.new_zeros(1)  # one prompt, without tokens
+        return States(
+            rows=rows,
+            token_rows=token_rows,
+            lm_log_probs=rows[:, :0],
+            token_counts=torch.ones_like(token_rows),
+            prompt_rows=rows[:0, :0],
+            prompt_token_counts=no_prompt,
+            prompt=torch.zeros_like(token_rows),
+        )
+
+
+@torch.no_grad()
+def last_hidden_states(
+    backbone: Backbone, sequences: Sequence[list[int]]
+) -> Float[Tensor, "sequences embd"]:
+    """The last token's final hidden state of each sequence, without dropout.
 
     Args:
-        backbone: the frozen language model.
-        dictionary: its tokens.
-        params: of the readout.
-        prompts: of each completion.
-        completions: at least one.
-        further: gives more completions of a prompt, which follow the others (not to readouts of
-            the last token). It is asked once a prompt, with the number of its first completion and
-            the probability, by the language model, of each token after the prompt and after each of
-            that one's tokens: see `completion_hidden_states`.
-
-    Raises:
-        GoldrmError: when a word isn't in the dictionary, or prompt and completion are empty.
+        backbone: the frozen language model; it is put into evaluation mode.
+        sequences: token ids of prompt + completion of each, none empty.
     """
-    before = [dictionary.encode(prompt) for prompt in prompts]
-    after = [dictionary.encode(completion) for completion in completions]
-    if params.readout == "last_token":
-        both = [first + second for first, second in zip(before, after, strict=True)]
-        return _last_token(last_hidden_states(backbone, both))
-    d = backbone.sizes.d
-    layers = sorted({*params.layers, backbone.sizes.num_layers})
-
-    def encoded(first: int, rows: Float[Tensor, "tokens embds"]) -> list[list[int]]:
-        assert further is not None
-        logits = backbone.token_prediction(rows[:, -d:]).double()  # of the unlikeliest, too
-        found = [dictionary.encode(each) for each in further(first, logits.softmax(dim=-1))]
-        after.extend(found)
-        return found
-
-    states = completion_hidden_states(
-        backbone, before, after, layers, params.prompt_layers, encoded if further else None
-    )
-    device = states.rows.device
-    return States(
-        states.rows[:, : len(params.layers) * d],
-        torch.cat(states.places).to(device),
-        outlook(backbone, states.rows[:, -d:], states.places, after),
-        torch.tensor([len(each) for each in states.places], device=device),
-        torch.cat(states.prompts),
-        torch.tensor([len(each) for each in states.prompts], device=device),
-        torch.tensor(states.prompt, device=device),
-    )
+    return backbone.eval().last_states(sequences)
 
 
-def _last_token(rows: Float[Tensor, "completions embd"]) -> States:
-    place = torch.arange(len(rows), device=rows.device)
-    one, nothing = torch.ones_like(place), rows[:, :0]
-    return States(rows, place, nothing, one, nothing[:0], one[:0], torch.zeros_like(one))
+class EveryTokenReading(Reading):
+    """Every token's hidden states, what the language model expects there, and the prompt's."""
+
+    stored_dtype = torch.float16
+
+    def __init__(self, completion_layers: Sequence[int], prompt_layers: Sequence[int]) -> None:
+        """After which blocks a completion's states and a prompt's are read, 0: the embeddings."""
+        self.completion_layers, self.prompt_layers = completion_layers, prompt_layers
+        self.layers = tuple(sorted({*completion_layers, *prompt_layers}))
+
+    def read(
+        self,
+        reader: CompletionReader,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        context_prompts: Sequence[list[int]] | None = None,
+    ) -> States:
+        """See `Reading.read`."""
+        read = reader.read(prompts, completions, context_prompts)
+        return States(
+            rows=reader.rows(read.nodes, self.completion_layers),
+            token_rows=read.token_rows,
+            lm_log_probs=lm_log_probs(reader, read),
+            token_counts=read.token_counts,
+            prompt_rows=reader.rows(read.prompt_nodes, self.prompt_layers),
+            prompt_token_counts=read.prompt_token_counts,
+            prompt=read.prompt,
+        )

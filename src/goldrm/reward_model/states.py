@@ -1,59 +1,65 @@
-"""What a readout reads of completions, and labelled completions in batches to train on.
+"""What a readout reads of completions."""
 
-It must not know how hidden states are made nor how a readout uses them.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from goldrm.reward_model.ragged import chosen_spans
+from goldrm.reward_model.ragged import Ragged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class States:
-    """What a readout reads of some completions.
+    """Hidden states of completions and of the prompts that they answer.
+
+    A completion's first token is its prompt's last one, which had to predict what is said first;
+    then come its own. Completions that begin alike share hidden states. Those of `3 7` and `3 9`
+    behind a prompt that ends with the word `value`, for example:
+
+        rows          of value, 3, 7, 9
+        token_rows    0 1 2, 0 1 3
+        lm_log_probs  of 3, 7, end, 3, 9, end
+        token_counts  3 3
+        prompt        0 0
 
     Attributes:
-        rows: hidden states; completions of one prompt may share some.
-        place: the row of each place in a completion, those of a completion side by side.
-        outlook: what the language model expects at each place (`hidden_states.outlook`); empty
-            where a readout doesn't read it.
-        lengths: how many places each completion has, at least one.
-        prompt_rows: hidden states of the prompts' tokens; empty where a readout reads none.
-        prompt_lengths: how many rows each prompt has.
+        rows: hidden states, after several layers side by side.
+        token_rows: which row is each token's, of one completion after the other.
+        lm_log_probs: what the language model expects after each token (`lm_log_probs.py`); without
+            columns where a readout doesn't read it.
+        token_counts: how many tokens each completion has, at least one.
+        prompt_rows: hidden states of one prompt's tokens after the other.
+        prompt_token_counts: how many each prompt has; none where a readout reads no prompts.
         prompt: which prompt each completion answers, from 0.
     """
 
     rows: Float[Tensor, "rows embds"]
-    place: Int[Tensor, " places"]
-    outlook: Float[Tensor, "places expected"]
-    lengths: Int[Tensor, " completions"]
-    prompt_rows: Float[Tensor, "prompt_rows prompt_embds"]
-    prompt_lengths: Int[Tensor, " prompts"]
+    token_rows: Int[Tensor, " tokens"]
+    lm_log_probs: Float[Tensor, "tokens expected"]
+    token_counts: Int[Tensor, " completions"]
+    prompt_rows: Float[Tensor, "prompt_tokens prompt_embds"]
+    prompt_token_counts: Int[Tensor, " prompts"]
     prompt: Int[Tensor, " completions"]
 
-    def to(self, device: torch.device) -> "States":
-        """The same on a device, in float32."""
-        return States(
-            self.rows.to(device).float(),
-            self.place.to(device),
-            self.outlook.to(device).float(),
-            self.lengths.to(device),
-            self.prompt_rows.to(device).float(),
-            self.prompt_lengths.to(device),
-            self.prompt.to(device),
-        )
+    @cached_property
+    def tokens(self) -> Ragged:
+        """Which tokens are each completion's."""
+        return Ragged(self.token_counts)
 
-    def of(self, completions: Int[Tensor, " chosen"]) -> "States":
-        """The same of some of the completions, in the order given; all rows are kept."""
-        places, _ = chosen_spans(torch.cumsum(self.lengths, 0), completions)
-        return replace(
-            self,
-            place=self.place[places],
-            outlook=self.outlook[places],
-            lengths=self.lengths[completions],
-            prompt=self.prompt[completions],
-        )
+    @cached_property
+    def prompt_tokens(self) -> Ragged:
+        """Which prompt rows are each prompt's."""
+        return Ragged(self.prompt_token_counts)
+
+    @cached_property
+    def is_own(self) -> Float[Tensor, "tokens 1"]:
+        """1 for a completion's own tokens, 0 for its first one, which is its prompt's last."""
+        ones = torch.ones(len(self.token_rows), 1, device=self.token_rows.device)
+        return ones.index_fill(0, self.tokens.offsets, 0.0)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "States":
+        """The same on a device, its floating-point numbers in a dtype."""
+        tensors: list[Tensor] = [getattr(self, field.name) for field in fields(self)]
+        return States(*(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors))

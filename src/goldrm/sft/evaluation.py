@@ -1,6 +1,8 @@
-"""How good the frozen language model is at its task, on prompts it hasn't seen."""
+"""How good the frozen language model is at its task, on prompts that it hasn't seen."""
 
+from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import pandas as pd
 import torch
@@ -8,91 +10,116 @@ from scipy import stats
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from goldrm.common import workers as distributed
 from goldrm.common.errors import GoldrmError
 from goldrm.common.random_streams import random_stream
+from goldrm.common.workers import Workers
 from goldrm.generation.decoding import complete
 from goldrm.generation.params import DecoderName
 from goldrm.lm.model import Backbone, right_aligned
-from goldrm.task.dictionary import Dictionary
-from goldrm.task.series import Prompt
 from goldrm.task.task import Task
 
 IGNORED = -100  # a target on which no loss is taken
-BATCH = 100  # prompts completed together
+BATCH_SIZE = 100  # prompts that are completed together
+CONFIDENCE = 0.95  # of the intervals
 
 
 def evaluate_sft(
-    backbone: Backbone, task: Task, num_prompts: int, max_new_tokens: int, seed: int
-) -> dict[str, float]:
+    backbone: Backbone,
+    task: Task,
+    num_prompts: int,
+    max_new_tokens: int,
+    seed: int,
+    workers: Workers,
+) -> pd.DataFrame:
     """Greedy decoding and the loss of the exact answers, on prompts of the test split.
-
-    Where processes share a stage's work, all of them ask for this together.
 
     Args:
         backbone: the language model; it is put into evaluation mode.
-        task: knows the task and the gold reward.
+        task: gives prompts, exact answers and gold rewards.
         num_prompts: how many prompts, drawn without replacement; all where there are fewer.
         max_new_tokens: longest completion.
         seed: the run's.
+        workers: who share the work; all of them get the result.
+
+    Returns:
+        Columns statistic; value; low and high: its 95 % Wilson interval, NaN where there is none;
+        n: number of prompts behind it. The rows:
+        exact_match: share of exact completions by the key-value cache.
+        exact_match_sliding: the same by the notebook's sliding window.
+        gold_reward: mean of the cached decoder's completions that hold an integer.
+        nll: mean negative log-likelihood of the exact answers' tokens, in nats a token.
 
     Raises:
         GoldrmError: when it writes no number at all.
-
-    Returns:
-        exact_match: share of exact completions by the key-value cache, with its 95 % Wilson
-        interval exact_match_low … exact_match_high; exact_match_sliding: the same by the
-        notebook's sliding window; gold_reward: mean of the cached decoder's completions that hold
-        an integer; nll: mean negative log-likelihood of the exact answers' tokens, the end token
-        included, in nats a token.
     """
     backbone.eval()
-    prompt_ids = _drawn(task, num_prompts, seed)
-    cached = _greedy(backbone, task, prompt_ids, "kv_cache", max_new_tokens)
-    sliding = _greedy(backbone, task, prompt_ids, "sliding_window", max_new_tokens)
-    exact = int(cached["exact"].sum())
-    interval = stats.binomtest(exact, len(prompt_ids)).proportion_ci(0.95, method="wilson")
-    if cached["gold_reward"].isna().all():
+    prompt_ids = _draw_test_prompts(task, num_prompts, seed)
+    cached = _greedy(backbone, task, prompt_ids, "kv_cache", max_new_tokens, workers)
+    sliding = _greedy(backbone, task, prompt_ids, "sliding_window", max_new_tokens, workers)
+    gold_rewards = cached["gold_reward"].dropna()
+    if gold_rewards.empty:
         raise GoldrmError(
             f"the language model wrote no number for any of {len(prompt_ids)} prompts. It isn't "
             "one of this task; correct sft.source."
         )
-    prompts = [task.space[prompt_id] for prompt_id in prompt_ids]
+    nll = answer_nll(backbone, task, prompt_ids)
+    return pd.DataFrame(
+        [
+            {"statistic": "exact_match", **_share(cached["exact"])},
+            {"statistic": "exact_match_sliding", **_share(sliding["exact"])},
+            {"statistic": "gold_reward", "value": gold_rewards.mean(), "n": len(gold_rewards)},
+            {"statistic": "nll", "value": nll, "n": len(prompt_ids)},
+        ]
+    )
+
+
+def headline(statistics: pd.DataFrame) -> dict[str, float]:
+    """The stage's metric, of the rows of `evaluate_sft`: the exact match."""
+    values = statistics.set_index("statistic")["value"]
+    return {"exact_match": round(float(values["exact_match"]), 4)}
+
+
+def _share(successes: pd.Series) -> dict[str, Any]:
+    """The share of what is true, and its Wilson interval."""
+    test = stats.binomtest(int(successes.sum()), len(successes))
+    interval = test.proportion_ci(CONFIDENCE, method="wilson")
     return {
-        "exact_match": round(exact / len(prompt_ids), 4),
-        "exact_match_low": round(float(interval.low), 4),
-        "exact_match_high": round(float(interval.high), 4),
-        "exact_match_sliding": round(float(sliding["exact"].mean()), 4),
-        "gold_reward": round(float(cached["gold_reward"].mean()), 4),
-        "nll": round(answer_nll(backbone, task.dictionary, prompts, task.params.max_value), 5),
+        "value": successes.mean(),
+        "low": interval.low,
+        "high": interval.high,
+        "n": len(successes),
     }
 
 
-def _drawn(task: Task, num_prompts: int, seed: int) -> list[int]:
+def _draw_test_prompts(task: Task, num_prompts: int, seed: int) -> list[int]:
     test_ids = task.space.ids_in("test")
     with random_stream(seed, "sft evaluation"):
         order = torch.randperm(len(test_ids))[:num_prompts].tolist()
-    return [test_ids[position] for position in order]
+    return [test_ids[index] for index in order]
 
 
 def _greedy(
     backbone: Backbone,
     task: Task,
-    prompt_ids: list[int],
+    prompt_ids: Sequence[int],
     decoder: DecoderName,
     max_new_tokens: int,
+    workers: Workers,
 ) -> pd.DataFrame:
+    """The likeliest completion of each prompt, as rows of `Task.completion`."""
     prompts = [task.dictionary.encode(task.space[i].text) for i in prompt_ids]
 
-    def make(first: int) -> list[list[int]]:
-        part = prompts[first : first + BATCH]
-        return complete(backbone, part, decoder, 0.0, max_new_tokens)
+    def complete_batch(first: int) -> list[list[int]]:
+        batch = prompts[first : first + BATCH_SIZE]
+        return complete(backbone, batch, decoder, 0.0, max_new_tokens)
 
-    hidden = distributed.hides_progress()
     batches = tqdm(
-        range(0, len(prompts), BATCH), desc=f"fetch_sft: {decoder}", unit="batch", disable=hidden
+        range(0, len(prompts), BATCH_SIZE),
+        desc=f"evaluate {decoder}",
+        unit="batch",
+        disable=workers.hide_progress,
     )
-    completions = list(chain.from_iterable(distributed.shared_with_all(batches, make)))
+    completions = list(chain.from_iterable(workers.map_to_all(batches, complete_batch)))
     return pd.DataFrame(
         task.completion(group, prompt_id, completion)
         for group, (prompt_id, completion) in enumerate(zip(prompt_ids, completions, strict=True))
@@ -100,32 +127,27 @@ def _greedy(
 
 
 @torch.no_grad()
-def answer_nll(
-    backbone: Backbone, dictionary: Dictionary, prompts: list[Prompt], max_value: int
-) -> float:
+def answer_nll(backbone: Backbone, task: Task, prompt_ids: Sequence[int]) -> float:
     """Mean negative log-likelihood of the exact answers' tokens, in nats a token.
 
     The end token is one of them. Prompt and answer are right-aligned in the context; of what is
     longer the last tokens count.
     """
+    dictionary, context_length = task.dictionary, backbone.sizes.context_length
+    prompts = [dictionary.encode(task.space[i].text) for i in prompt_ids]
     answers = [
-        [dictionary.ids[str(value)] for value in prompt.exact(max_value)] + [dictionary.eos_id]
-        for prompt in prompts
+        [dictionary.ids[str(value)] for value in task.exact(i)] + [dictionary.eos_id]
+        for i in prompt_ids
     ]
-    read = [
-        dictionary.encode(prompt.text) + answer[:-1]
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    context_length = backbone.sizes.context_length
+    read = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
     token_ids = right_aligned(read, context_length, dictionary.pad_id)
     targets = right_aligned(answers, context_length, IGNORED)
     device = backbone.token_prediction.weight.device
-    total, count = 0.0, int((targets != IGNORED).sum())
-    for rows in torch.arange(len(prompts)).split(BATCH):
+    total = 0.0
+    for rows in torch.arange(len(prompts)).split(BATCH_SIZE):
         logits = backbone(token_ids[rows].to(device)).flatten(0, 1)
+        batch_targets = targets[rows].flatten().to(device)
         total += float(
-            F.cross_entropy(
-                logits, targets[rows].flatten().to(device), ignore_index=IGNORED, reduction="sum"
-            )
+            F.cross_entropy(logits, batch_targets, ignore_index=IGNORED, reduction="sum")
         )
-    return total / count
+    return total / int((targets != IGNORED).sum())

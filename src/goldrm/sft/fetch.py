@@ -1,4 +1,4 @@
-"""Brings a file from a path or URL here, checked before anyone opens it."""
+"""Copies a file from a path or URL, and checks the copy before anyone opens it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from tqdm import tqdm
 from goldrm.common.errors import GoldrmError
 
 CONNECT_SECONDS = 20  # to reach a server
-READ_SECONDS = 60  # between two parts of an answer
-PART = 1 << 20  # bytes
+READ_SECONDS = 60  # that a server may keep silent
+PART_BYTES = 1 << 20  # that are read at a time
 
 
 def fetch(source: str, sha256: str | None, copy: Path, read_seconds: float = READ_SECONDS) -> str:
     """Copy a file and return its sha256.
 
-    A copy even of a local file, so that what was checked is what is then read.
+    Even a local file is copied, so that what is read later is what was checked.
 
     Args:
         source: a path, or an http, https or s3 URL.
-        sha256: what it must be, 64 hex digits; None: anything.
+        sha256: what the file's must be, 64 hex digits; None: anything.
         copy: where to put the copy.
         read_seconds: how long a server may keep silent.
 
@@ -34,7 +34,7 @@ def fetch(source: str, sha256: str | None, copy: Path, read_seconds: float = REA
     """
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        found = _copy(_parts(source, read_seconds), copy)
+        copied_sha256 = _copy(_read_parts(source, read_seconds), copy)
     except OSError as error:  # of the copy: those of the source are sentences already
         with suppress(OSError):
             copy.unlink()
@@ -42,16 +42,17 @@ def fetch(source: str, sha256: str | None, copy: Path, read_seconds: float = REA
             f"{source} can't be copied to {copy}: {error.strerror}. Make room or allow writing "
             "there, then run again."
         ) from None
-    if sha256 is not None and found != sha256:
+    if sha256 is not None and copied_sha256 != sha256:
         copy.unlink()
         raise GoldrmError(
-            f"{source} has sha256 {found}, but sft.sha256 pins {sha256}. It was not opened. Get "
-            "the right file, or correct sft.sha256 if you trust this one."
+            f"{source} has sha256 {copied_sha256}, but sft.sha256 pins {sha256}. It was not "
+            "opened. Get the right file, or correct sft.sha256 if you trust this one."
         )
-    return found
+    return copied_sha256
 
 
 def _copy(parts: Iterator[bytes], copy: Path) -> str:
+    """Write the parts of a file, and return its sha256."""
     digest = hashlib.sha256()
     with (
         copy.open("wb") as writer,
@@ -64,10 +65,10 @@ def _copy(parts: Iterator[bytes], copy: Path) -> str:
     return digest.hexdigest()
 
 
-def _parts(source: str, read_seconds: float) -> Iterator[bytes]:
+def _read_parts(source: str, read_seconds: float) -> Iterator[bytes]:
     try:
         with _open(source, read_seconds) as reader:
-            while part := reader.read(PART):
+            while part := reader.read(PART_BYTES):
                 yield part
     except ImportError:
         raise GoldrmError(f"{source} needs an extra: pip install 'goldrm[s3]'.") from None
@@ -83,11 +84,12 @@ def _parts(source: str, read_seconds: float) -> Iterator[bytes]:
 
 
 def _open(source: str, read_seconds: float) -> Any:
+    """The source as a file to read from beginning to end."""
     if source.startswith(("http://", "https://")):
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds
         )
-        # block_size 0: one stream from beginning to end.
+        # block_size 0: a stream, not parts that are asked for one after the other.
         return fsspec.open(source, "rb", block_size=0, client_kwargs={"timeout": timeout})
     if "://" in source:
         return fsspec.open(source, "rb")

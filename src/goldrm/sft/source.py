@@ -20,6 +20,7 @@ from goldrm.sft.params import SftParams
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import TaskParams
 
+SAFETENSORS_SUFFIX = ".safetensors"
 COURSE_SUFFIXES = (".pkl", ".pt", ".pth")
 
 
@@ -48,41 +49,52 @@ def fetch_sft(
 
     Args:
         params: the source and the pinned checksum.
-        dictionary: what the model must have been trained with.
-        task_params: what it will be asked.
+        dictionary: the one that the model must have been trained with.
+        task_params: the prompts that it will be asked.
         copy: where to put the fetched file, without its suffix.
 
     Raises:
         GoldrmError: when the source can't be read, isn't the pinned file, isn't a language model,
             or doesn't fit the dictionary or the task.
     """
-    suffix = PurePosixPath(urlsplit(params.source).path).suffix
-    if suffix not in (".safetensors", *COURSE_SUFFIXES):
-        raise GoldrmError(
-            f"sft.source is {params.source}, whose name must end in .safetensors or, for the "
-            f"course's checkpoint, in {', '.join(COURSE_SUFFIXES)}."
-        )
+    source = params.source
+    suffix = _suffix(source)
     copy = copy.with_suffix(suffix)
-    sha256 = fetch(params.source, params.sha256, copy)
-    if suffix == ".safetensors":
-        state, declared = read_tensors(copy, params.source)
+    sha256 = fetch(source, params.sha256, copy)
+    if suffix == SAFETENSORS_SUFFIX:
+        state, declared = read_tensors(copy, source)
     else:
-        declared, state = read_sft_checkpoint(copy, params.source)
-    sizes = sizes_from(declared, params.source)
-    backbone = build_backbone(sizes, state, dictionary, params.source)
+        declared, state = read_sft_checkpoint(copy, source)
+    sizes = sizes_from(declared, source)
+    backbone = build_backbone(sizes, state, dictionary, source)
     trained_seed = declared.get("split_seed")
-    if trained_seed not in (None, task_params.split_seed):
-        logging.getLogger(__name__).warning(
-            "warning: %s was trained with task.split_seed %s; with %s it has seen series that "
-            "count as unseen here. `make upstream` trains one that hasn't.",
-            params.source,
-            trained_seed,
-            task_params.split_seed,
-        )
+    _warn_of_other_splits(trained_seed, task_params.split_seed, source)
     provenance = {
-        "source": params.source,
+        "source": source,
         "sha256": sha256,
         "parameters": sum(tensor.numel() for tensor in state.values()),
         "split_seed": trained_seed,
     }
     return FetchedSft(backbone, sizes, state, provenance)
+
+
+def _suffix(source: str) -> str:
+    """The suffix of a path or URL, which says what is in the file."""
+    suffix = PurePosixPath(urlsplit(source).path).suffix
+    if suffix not in (SAFETENSORS_SUFFIX, *COURSE_SUFFIXES):
+        raise GoldrmError(
+            f"sft.source is {source}, whose name must end in {SAFETENSORS_SUFFIX} or, for the "
+            f"course's checkpoint, in {', '.join(COURSE_SUFFIXES)}."
+        )
+    return suffix
+
+
+def _warn_of_other_splits(trained_seed: Any, split_seed: int, source: str) -> None:
+    if trained_seed not in (None, split_seed):
+        logging.getLogger(__name__).warning(
+            "warning: %s was trained with task.split_seed %s; with %s it has seen series that "
+            "count as unseen here. `make upstream` trains one that hasn't.",
+            source,
+            trained_seed,
+            split_seed,
+        )

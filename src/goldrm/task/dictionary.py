@@ -1,7 +1,4 @@
-"""Tokens to ids and back.
-
-It must not know other files' formats than its own JSON, nor tensors.
-"""
+"""The vocabulary: tokens to ids and back, and its JSON file."""
 
 import json
 from collections import Counter
@@ -84,17 +81,13 @@ class Dictionary:
         return " ".join(self.tokens[token_id] for token_id in token_ids)
 
     @cached_property
-    def integers(self) -> dict[int, int]:
-        """Id → value, of the tokens that stand for 0..max_value."""
+    def _integers(self) -> dict[int, int]:
+        """The value of each token that stands for an integer 0..max_value, by the token's id."""
         return {self.ids[str(value)]: value for value in range(self.max_value + 1)}
 
-    def keep_integers(self, token_ids: Sequence[int]) -> list[int]:
-        """The ids among `token_ids` that stand for integers, in their order."""
-        return [token_id for token_id in token_ids if token_id in self.integers]
-
-    def values(self, token_ids: Sequence[int]) -> list[int]:
-        """The integers that `token_ids`, all of them integer tokens, stand for."""
-        return [self.integers[token_id] for token_id in token_ids]
+    def integers_in(self, token_ids: Iterable[int]) -> list[int]:
+        """The integers among some tokens, in their order; other tokens are left out."""
+        return [self._integers[token_id] for token_id in token_ids if token_id in self._integers]
 
     def to_json(self) -> str:
         """The dictionary file's content; the same bytes for the same tokens."""
@@ -102,7 +95,7 @@ class Dictionary:
 
 
 def read_tokens(path: Path) -> object:
-    """The token list of a JSON dictionary file, `{"tokens": [strings]}`, not checked further.
+    """What a JSON dictionary file, `{"tokens": [strings]}`, holds as its tokens, unchecked.
 
     Raises:
         GoldrmError: when the file is missing or isn't such a file.
@@ -121,15 +114,15 @@ def read_tokens(path: Path) -> object:
 
 
 def from_tokens(tokens: object, max_value: int, name: str) -> Dictionary:
-    """A checked dictionary from whatever a file held as its token list.
+    """A dictionary of the tokens that a file holds, after checking them.
 
     Args:
-        tokens: should be a list of strings.
+        tokens: what stands in the file; it should be a list of strings.
         max_value: the task's largest integer.
         name: what to call the file in messages.
 
     Raises:
-        GoldrmError: when it isn't one, or can't spell the task.
+        GoldrmError: when they aren't a list of strings, or can't spell the task.
     """
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise GoldrmError(f"{name}: the tokens must be a list of strings.")

@@ -1,9 +1,7 @@
-"""Prompts that ask for an arithmetic series, their exact answers, and their splits.
-
-It must not know tokens, tensors or files.
-"""
+"""Prompts that ask for an arithmetic series, their exact answers, and their splits."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ TEMPLATES: dict[int, str] = {
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt of the task.
+    """A prompt that asks for an arithmetic series.
 
     Attributes:
         template: which wording, a key of `TEMPLATES`.
@@ -61,33 +59,36 @@ class Prompt:
         return len({self.start, self.difference, self.terms}) < 3
 
     def exact(self, max_value: int) -> tuple[int, ...]:
-        """The series asked for; terms above `max_value` are cut off."""
+        """The series asked for, without its terms above `max_value`."""
         values = range(self.start, self.start + self.terms * self.difference, self.difference)
         return tuple(value for value in values if value <= max_value)
 
 
-def common_beginning(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many numbers both begin with."""
-    return sum(takewhile(bool, map(eq, one, other)))
+def common_beginning(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many numbers two series share before they differ: 2 of 3 7 11 and 3 7 12 15."""
+    return sum(takewhile(bool, map(eq, first, second)))
 
 
 def split_text(text: str) -> tuple[Prompt, str] | None:
-    """The prompt that a text begins with and the rest, its completion; None where none fits."""
+    """The prompt that a text begins with, and the rest: its completion. None: no prompt."""
     for template, wording in TEMPLATES.items():
         pattern = re.sub(r"{(\w+)}", r"(?P<\1>[0-9]{1,9})", wording)
-        found = re.match(rf"{pattern}(?:\s+|$)", text)
-        if found:
-            values = {name: int(value) for name, value in found.groupdict().items()}
-            return Prompt(template, **values), text[found.end() :]
+        match = re.match(rf"{pattern}(?:\s+|$)", text)
+        if match:
+            values = {name: int(value) for name, value in match.groupdict().items()}
+            return Prompt(template, **values), text[match.end() :]
     return None
 
 
 class PromptSpace:
-    """All prompts of a task, numbered 0 … len-1: every template, start, difference and terms."""
+    """All prompts of a task, numbered 0 … len-1: every template, start, difference and terms.
+
+    Prompt 0 has the first template and the smallest numbers; prompt 1 asks for a term more.
+    """
 
     def __init__(self, task_params: TaskParams) -> None:
-        """The space that `task`'s ranges span (27,000 prompts with the notebook's)."""
-        self._task = task_params
+        """The space that the task's ranges span: 27,000 prompts with the notebook's."""
+        self._task_params = task_params
         self._axes = (
             list(TEMPLATES),
             list(range(task_params.start.min, task_params.start.max + 1)),
@@ -96,10 +97,7 @@ class PromptSpace:
         )
 
     def __len__(self) -> int:
-        size = 1
-        for axis in self._axes:
-            size *= len(axis)
-        return size
+        return math.prod(map(len, self._axes))
 
     def __getitem__(self, prompt_id: int) -> Prompt:
         if not 0 <= prompt_id < len(self):
@@ -125,15 +123,15 @@ class PromptSpace:
 
     def ids_in(self, split: Split) -> list[int]:
         """The numbers of all prompts whose series belong to a split, ascending."""
-        return [i for i in range(len(self)) if split_of(self[i], self._task) == split]
+        return [i for i in range(len(self)) if split_of(self[i], self._task_params) == split]
 
 
 def split_of(prompt: Prompt, task_params: TaskParams) -> Split:
     """The split of a prompt's series: a function of the series and `task.split_seed` alone.
 
-    What is hashed is the exact series, not (start, difference, terms): the cut at max_value leaves
-    45 % of those triples with the same numbers as another one (95, step 9, any number of terms,
-    is always just "95"), and an answer seen in training isn't unseen because its prompt is.
+    The exact series is hashed, not (start, difference, terms), because an answer that was seen in
+    training isn't unseen when another prompt asks for it. The cut at max_value leaves 45 % of those
+    triples with the numbers of another triple: start 95 and difference 9 is always just "95".
     """
     series = " ".join(map(str, prompt.exact(task_params.max_value)))
     digest = hashlib.blake2b(f"{task_params.split_seed}/{series}".encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""The task: prompts by number, exact answers, gold rewards, splits."""
+"""The task: prompts by number, their exact answers and splits, and any answer's gold reward."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,29 +21,59 @@ PROMPT_COLUMNS = {
 
 
 class Task:
-    """Gives completions their gold rewards, and pairs their order."""
+    """Which prompts there are, what their exact answers are, and what any answer is worth.
+
+    Attributes:
+        dictionary: the tokens of prompts and completions.
+        params: the prompts' ranges, and what decides their splits.
+        space: all prompts; `space[prompt_id]` is a `Prompt`.
+    """
 
     def __init__(
         self, dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
     ) -> None:
-        """What a label depends on besides prompt and completion."""
+        """The task that the parameters describe."""
         self.dictionary = dictionary
         self.params = task_params
         self.space = PromptSpace(task_params)
         self._gold_reward_params = gold_reward_params
 
-    def completion(self, group: int, prompt_id: int, token_ids: Sequence[int]) -> dict[str, Any]:
-        """One completion as a row of `group, prompt_id, completion, gold_reward, exact`.
+    def exact(self, prompt_id: int) -> tuple[int, ...]:
+        """The exact answer to a prompt: the series that it asks for."""
+        return self.space[prompt_id].exact(self.params.max_value)
 
-        Tokens that aren't integers are removed, as in the notebook. Where none is left there is no
-        gold reward: NaN.
+    def split_of(self, prompt_id: int) -> Split:
+        """The split of a prompt's series."""
+        return split_of(self.space[prompt_id], self.params)
+
+    def is_held_out(self, prompt_id: int) -> bool:
+        """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""
+        prompt, holdout = self.space[prompt_id], self.params.holdout
+        return (
+            prompt.template in holdout.template
+            or prompt.difference in holdout.difference
+            or prompt.terms in holdout.terms
+        )
+
+    def completion(self, group: int, prompt_id: int, token_ids: Sequence[int]) -> dict[str, Any]:
+        """A row of a table: a completion with its gold reward.
+
+        Tokens that aren't integers are left out, as in the notebook.
+
+        Args:
+            group: number of the completion's group; completions of a group make pairs.
+            prompt_id: what is answered.
+            token_ids: the completion, without the token that ends it.
+
+        Returns:
+            group; prompt_id; completion: its integers, separated by spaces; gold_reward, NaN where
+            there is no integer; exact: whether it is the exact answer.
         """
-        kept = self.dictionary.keep_integers(token_ids)
-        return self.series(group, prompt_id, self.dictionary.values(kept))
+        return self.series(group, prompt_id, self.dictionary.integers_in(token_ids))
 
     def series(self, group: int, prompt_id: int, values: Sequence[int]) -> dict[str, Any]:
-        """The same of a completion that is given as numbers."""
-        exact = self.space[prompt_id].exact(self.params.max_value)
+        """The row that `completion` returns, of a completion that is given as integers."""
+        exact = self.exact(prompt_id)
         return {
             "group": group,
             "prompt_id": prompt_id,
@@ -55,7 +85,7 @@ class Task:
         }
 
     def with_prompts(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows with what their `prompt_id` stands for: template … terms, and the text."""
+        """A table with what its `prompt_id` stands for: the other columns of `PROMPT_COLUMNS`."""
         distinct = [(i, self.space[i]) for i in rows["prompt_id"].unique().tolist()]
         prompts = pd.DataFrame(
             [
@@ -65,16 +95,3 @@ class Task:
             columns=list(PROMPT_COLUMNS),
         ).astype(PROMPT_COLUMNS)
         return rows.merge(prompts, on="prompt_id", how="left")
-
-    def is_held_out(self, prompt_id: int) -> bool:
-        """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""
-        prompt, holdout = self.space[prompt_id], self.params.holdout
-        return (
-            prompt.template in holdout.template
-            or prompt.difference in holdout.difference
-            or prompt.terms in holdout.terms
-        )
-
-    def split_of(self, prompt_id: int) -> Split:
-        """The split of a prompt's series."""
-        return split_of(self.space[prompt_id], self.params)

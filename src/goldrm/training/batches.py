@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from goldrm.reward_model.ragged import apart, chosen_spans, distinct, places, starts
+from goldrm.reward_model.ragged import Ragged, distinct
 from goldrm.reward_model.states import States
-from goldrm.training.row_file import RowFile
 
-LOOKED_UP = 4096  # groups whose rows and pairs are found together
+GROUPS_FOUND_TOGETHER = 4096  # a batch by itself takes 0.2 ms to find, a training step may take 1.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """Some labelled completions in groups, of which each is one prompt's.
+    """Some labelled completions, those of each prompt side by side.
 
     Attributes:
         states: what a readout reads of them.
@@ -34,99 +34,123 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same on a device, in float32."""
         return Batch(
-            self.states.to(device),
-            self.gold_rewards.to(device),
+            self.states.to(device, torch.float32),
+            self.gold_rewards.to(device, torch.float32),
             self.chosen.to(device),
             self.rejected.to(device),
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledCompletions:
-    """Completions in groups, of which each is one prompt's.
+    """Completions in groups, each group of one prompt.
 
     Attributes:
-        rows: hidden states; completions of one prompt may share some.
-        place: the row of each place in a completion, of all completions one after the other.
-        outlook: what the language model expects at each place; empty where it isn't read.
-        ends: where the places of each completion end.
-        prompt_rows: hidden states of all prompts.
-        prompt_ends: where the rows of each prompt end.
-        prompt: which prompt each completion answers.
+        states: what a readout reads of them; its rows may lie in a file.
         gold_rewards: exact reward of each completion.
-        groups: where the completions of each group end.
+        group_sizes: how many completions each group has, at least one.
     """
 
-    rows: Float[Tensor, "rows embds"] | RowFile
-    place: Int[Tensor, " places"]
-    outlook: Float[Tensor, "places expected"]
-    ends: Int[Tensor, " completions"]
-    prompt_rows: Float[Tensor, "prompt_rows prompt_embds"] | RowFile
-    prompt_ends: Int[Tensor, " prompts"]
-    prompt: Int[Tensor, " completions"]
+    states: States
     gold_rewards: Float[Tensor, " completions"]
-    groups: Int[Tensor, " groups"]
+    group_sizes: Int[Tensor, " groups"]
 
     def __len__(self) -> int:
-        return len(self.groups)
+        return len(self.group_sizes)
+
+    @cached_property
+    def groups(self) -> Ragged:
+        """Which completions are each group's."""
+        return Ragged(self.group_sizes)
 
     def batches(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
         """The completions of some groups, `size` groups at a time; the last ones may be fewer."""
-        for together in groups.split(max(LOOKED_UP // size, 1) * size):
-            yield from self._looked_up(together, size)
+        for part in groups.split(max(GROUPS_FOUND_TOGETHER // size, 1) * size):
+            yield from self._found_together(part, size)
 
-    def _looked_up(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
-        """The same; what belongs to each batch is found for all of them at once."""
-        completions, group = chosen_spans(self.groups, groups)
-        in_place, completion = chosen_spans(self.ends, completions)
-        batch = group // size  # of each completion
-        of_place = batch[completion]
-        rows, of_row, place = distinct(self.place[in_place], of_place)
-        prompts, of_prompt, prompt = distinct(self.prompt[completions], batch)
-        if not len(self.prompt_ends):  # nothing is read of them
-            prompts, of_prompt = prompts[:0], of_prompt[:0]
-        prompt_rows, owner = chosen_spans(self.prompt_ends, prompts)
+    def _found_together(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
+        completions, own_groups = self.groups.select(groups)
+        batches = own_groups.owners // size  # of each completion
         gold_rewards = self.gold_rewards[completions]
-        chosen, rejected = _pairs(gold_rewards, torch.bincount(group, minlength=len(groups)))
-        sizes = torch.bincount(batch)
-        of_pair = batch[chosen]
-        first = starts(sizes)[of_pair]
-        numbers = [(each - first, of_pair) for each in (chosen, rejected)]
-        parts = (
-            (rows, of_row),
-            (place, of_place),
-            (in_place, of_place),
-            (torch.bincount(completion, minlength=len(completions)), batch),
-            (prompt_rows, of_prompt[owner]),
-            (torch.bincount(owner, minlength=len(prompts)), of_prompt),
-            (prompt, batch),
-            (gold_rewards, batch),
-            *numbers,
-        )
-        split = (
-            values.split(torch.bincount(owners, minlength=len(sizes)).tolist())
-            for values, owners in parts
-        )
-        for rows, place, in_place, lengths, prompt_rows, prompt_lengths, prompt, *judged in zip(
-            *split, strict=True
+        for tokens, prompts, own_gold_rewards, (chosen, rejected) in zip(
+            _tokens_by_batch(self.states, completions, batches),
+            _prompts_by_batch(self.states, completions, batches),
+            _by_batch(gold_rewards, batches, batches),
+            _pairs_by_batch(gold_rewards, own_groups, batches),
+            strict=True,
         ):
-            states = States(
-                self.rows.index_select(0, rows),
-                place,
-                self.outlook[in_place],
-                lengths,
-                self.prompt_rows.index_select(0, prompt_rows),
-                prompt_lengths,
-                prompt,
-            )
-            yield Batch(states, *judged)
+            yield Batch(States(**tokens, **prompts), own_gold_rewards, chosen, rejected)
 
 
-def _pairs(
-    gold_rewards: Float[Tensor, " completions"], sizes: Int[Tensor, " groups"]
-) -> list[Int[Tensor, " pairs"]]:
-    """The better and the worse one of each two completions of a group that differ, by number."""
-    by_group = apart(gold_rewards[:, None], places(sizes), float("nan"))
-    group, *place = (by_group - by_group.mT > 0).nonzero().unbind(1)
-    first = starts(sizes)[group]
-    return [first + each for each in place]
+def _tokens_by_batch(
+    states: States, completions: Int[Tensor, " chosen"], batches: Int[Tensor, " chosen"]
+) -> Iterator[dict[str, Tensor]]:
+    """The fields of each batch's `States` that tell of tokens.
+
+    Args:
+        states: of all completions.
+        completions: those of one batch after the other.
+        batches: the batch of each.
+    """
+    tokens, own_tokens = states.tokens.select(completions)
+    token_batches = batches[own_tokens.owners]
+    rows = distinct(states.token_rows[tokens], token_batches)
+    for row_numbers, token_rows, token_numbers, token_counts in zip(
+        _by_batch(rows.values, rows.owners, batches),
+        _by_batch(rows.index, token_batches, batches),
+        _by_batch(tokens, token_batches, batches),
+        _by_batch(own_tokens.lengths, batches, batches),
+        strict=True,
+    ):
+        yield {
+            "rows": states.rows.index_select(0, row_numbers),
+            "token_rows": token_rows,
+            "lm_log_probs": states.lm_log_probs.index_select(0, token_numbers),
+            "token_counts": token_counts,
+        }
+
+
+def _prompts_by_batch(
+    states: States, completions: Int[Tensor, " chosen"], batches: Int[Tensor, " chosen"]
+) -> Iterator[dict[str, Tensor]]:
+    """The same of prompts."""
+    prompts = distinct(states.prompt[completions], batches)
+    rows, own_rows = states.prompt_tokens.select(prompts.values)
+    row_batches = prompts.owners[own_rows.owners]
+    for row_numbers, prompt_token_counts, prompt in zip(
+        _by_batch(rows, row_batches, batches),
+        _by_batch(own_rows.lengths, prompts.owners, batches),
+        _by_batch(prompts.index, batches, batches),
+        strict=True,
+    ):
+        yield {
+            "prompt_rows": states.prompt_rows.index_select(0, row_numbers),
+            "prompt_token_counts": prompt_token_counts,
+            "prompt": prompt,
+        }
+
+
+def _pairs_by_batch(
+    gold_rewards: Float[Tensor, " completions"],
+    groups: Ragged,
+    batches: Int[Tensor, " completions"],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Numbers, within each batch, of the better and the worse completion of each pair."""
+    padded = groups.to_padded(gold_rewards[:, None], float("nan"))  # (groups, longest, 1)
+    group, better, worse = (padded - padded.mT > 0).nonzero().unbind(1)
+    first = groups.offsets[group]
+    pair_batches = batches[first]
+    first = first - Ragged(torch.bincount(batches)).offsets[pair_batches]
+    return zip(
+        _by_batch(first + better, pair_batches, batches),
+        _by_batch(first + worse, pair_batches, batches),
+        strict=True,
+    )
+
+
+def _by_batch(
+    values: Tensor, owners: Int[Tensor, " values"], batches: Int[Tensor, " completions"]
+) -> tuple[Tensor, ...]:
+    """The values of each batch, where `owners`, ascending, are their batches."""
+    count = int(batches[-1]) + 1
+    return values.split(torch.bincount(owners, minlength=count).tolist())

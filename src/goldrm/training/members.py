@@ -1,7 +1,4 @@
-"""From sampled completions to trained readouts: what to train on, its hidden states, the loop.
-
-It must not know which files a stage reads and writes.
-"""
+"""From sampled completions to trained readouts: what to train on, its hidden states, the loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +7,18 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from goldrm.common import workers as distributed
 from goldrm.common.errors import GoldrmError
 from goldrm.common.random_streams import stream_seed
 from goldrm.common.resume import ResumePoint
+from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
-from goldrm.reward_model.params import RewardModelParams
 from goldrm.task.series import Split
 from goldrm.task.task import Task
+from goldrm.training.example_states import labelled_completions, write_states
 from goldrm.training.examples import training_set, validation_set
 from goldrm.training.loop import Trained, train_readout
-from goldrm.training.params import TrainParams
-from goldrm.training.state_files import labelled_completions, write_states
+from goldrm.training.params import Recipe
 
 
 @dataclass(frozen=True)
@@ -42,21 +38,21 @@ def train_members(
     backbone: Backbone,
     task: Task,
     sampled: Mapping[Split, pd.DataFrame],
-    reward_model: RewardModelParams,
-    train: TrainParams,
+    recipe: Recipe,
     seed: int,
     work: Path,
+    workers: Workers,
 ) -> TrainedMembers | None:
     """Train every member of a reward model.
 
     Args:
         backbone: the frozen language model.
-        task: labels edited completions.
+        task: knows the prompts, and labels edited completions.
         sampled: the completions of the train and validation splits.
-        reward_model: which readout, and how many.
-        train: on what and how.
+        recipe: of the reward model.
         seed: the run's.
         work: folder in which finished work survives a kill.
+        workers: who share the work.
 
     Returns:
         What was trained; None in all processes but the leading one.
@@ -65,37 +61,38 @@ def train_members(
         GoldrmError: when the readout doesn't fit the language model, or there is nothing to train
             on.
     """
-    seeds = [stream_seed(seed, "member", member) for member in range(reward_model.members)]
-    readouts = [new_readout(reward_model, backbone.sizes, each) for each in seeds]
-    data = {
-        "train": training_set(sampled["train"], task, train, seed),
+    seeds = [stream_seed(seed, "member", member) for member in range(recipe.ensemble.members)]
+    readouts = [new_readout(recipe.readout, backbone.sizes, own_seed) for own_seed in seeds]
+    examples = {
+        "train": training_set(sampled["train"], task, recipe.data, seed),
         "validation": validation_set(sampled["validation"], task),
     }
-    del sampled  # `data` holds less
-    for split, groups in data.items():
-        if not len(groups):
+    del sampled  # `examples` hold less
+    for split, own in examples.items():
+        if not own.groups:
             raise GoldrmError(
                 f"none of the {split} split's completions is left to train on. Shorten "
                 "task.holdout, or raise pairs.num_pairs."
             )
-    for split, groups in data.items():
-        write_states(backbone, task.dictionary, reward_model, groups, work / split)
+    for split, own in examples.items():
+        write_states(backbone, readouts[0].reading, own, work / split, workers)
     device = backbone.token_prediction.weight.device
 
     def train_member(member: int) -> Trained:
-        labelled = {split: labelled_completions(work / split) for split in data}
-        readouts[member].fit_scale(labelled["train"])
+        train, validation = (labelled_completions(work / split) for split in examples)
+        readouts[member].fit_scale(train.states, train.gold_rewards)
         return train_readout(
             readouts[member].to(device),
-            labelled["train"],
-            labelled["validation"],
             train,
+            validation,
+            recipe.training,
             seeds[member],
             ResumePoint(work / f"training-{member}.pt"),
+            workers.hide_progress,
         )
 
-    members = distributed.shared(range(len(readouts)), train_member, here=True)
-    trained = [each for _, each in members]
-    if not distributed.leads():
+    members = workers.map(range(len(readouts)), train_member, same_machine=True)
+    trained = [outcome for _, outcome in members]
+    if not workers.is_leader:
         return None
-    return TrainedMembers([each.state for each in trained], trained[0])
+    return TrainedMembers([outcome.state for outcome in trained], trained[0])

@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from goldrm.common.params import Section
-from goldrm.edits.edits import FURTHER_STEPS, MISREAD_BY, Kind
+from goldrm.edits.kinds import MAX_ADDED_TERMS, MISREAD_ADDED_TERMS, Kind
 from goldrm.reward_model.params import EnsembleParams, LastTokenParams, ReadoutParams
 
 
 class EditsParams(Section):
     """Exactly labelled variations of series, made for training."""
 
-    lengths: int = Field(ge=0, le=FURTHER_STEPS)
-    misread: int = Field(ge=0, le=len(MISREAD_BY))
+    lengths: int = Field(ge=0, le=MAX_ADDED_TERMS)
+    misread: int = Field(ge=0, le=len(MISREAD_ADDED_TERMS))
     mistakes: int = Field(ge=0, le=1000)
     random: int = Field(ge=0, le=1000)
     kinds: list[Kind]

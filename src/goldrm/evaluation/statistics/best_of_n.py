@@ -1,11 +1,11 @@
 """Gold reward of the best of n completions by some score, estimated from N >= n of every prompt.
 
-Pure functions of arrays. Every estimate is the mean over all subsets of n of a prompt's N
+Every estimate is the mean over all subsets of n of a prompt's N
 completions, the highest score being picked and one at random among equals: it is unbiased and
 depends neither on the order of completions nor on a random stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb, log
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
 
-from goldrm.evaluation.statistics.bootstrap import bootstrap_mean_interval
+from goldrm.evaluation.statistics.bootstrap import Bootstrap
 
 
 def kl_bound(n: int) -> float:
@@ -99,41 +99,37 @@ def _pick_probability(
 
 
 def best_of_n_table(
-    scores: dict[str, Float[np.ndarray, "prompts completions"]],
+    scores: Mapping[str, Float[np.ndarray, "prompts completions"]],
     gold_reward: Float[np.ndarray, "prompts completions"],
     sizes: Sequence[int],
     clusters: npt.NDArray[Any],
-    samples: int,
-    confidence: float,
-    rng: np.random.Generator,
+    bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """What each way to pick the best of n gives: by each score, by an oracle, at random.
 
     Args:
-        scores: named; none may be called oracle or random.
+        scores: by the name of the model that picks; none may be called oracle or random.
         gold_reward: of the completions that are scored.
         sizes: the n, each 1 to the number of completions.
         clusters: each prompt's, for the interval of gold_reward.
-        samples: how many resamples.
-        confidence: of the interval, 0 to 1.
-        rng: where the resamples come from.
+        bootstrap: for the intervals.
 
     Returns:
-        picked_by, n, kl_bound, gold_reward, low, high, regret (the oracle's gold reward less
-        this), best (the share of prompts whose pick has the highest gold reward of the n).
+        model (that picks), n, kl_bound, gold_reward, low, high, regret (the oracle's gold reward
+        less this), best (the share of prompts whose pick has the highest gold reward of the n),
+        prompts (how many there are).
     """
     # A constant score makes every completion an equal: the pick is random.
-    pickers = scores | {"oracle": gold_reward, "random": np.zeros_like(gold_reward)}
+    pickers = {**scores, "oracle": gold_reward, "random": np.zeros_like(gold_reward)}
     rows: list[dict[str, Any]] = []
     for n in sizes:
-        oracle = gold_reward_of_pick(gold_reward, gold_reward, n)
+        oracle = gold_reward_of_pick(gold_reward, gold_reward, n).mean()
         for name, score in pickers.items():
-            picked = gold_reward_of_pick(score, gold_reward, n)
-            low, high = bootstrap_mean_interval(picked, clusters, samples, confidence, rng)
+            mean = bootstrap.mean(gold_reward_of_pick(score, gold_reward, n), clusters)
             rows.append(
-                {"picked_by": name, "n": n, "kl_bound": kl_bound(n)}
-                | {"gold_reward": picked.mean(), "low": low, "high": high}
-                | {"regret": (oracle - picked).mean()}
-                | {"best": best_picked(score, gold_reward, n).mean()}
+                {"model": name, "n": n, "kl_bound": kl_bound(n)}
+                | {"gold_reward": mean.value, "low": mean.low, "high": mean.high}
+                | {"regret": oracle - mean.value}
+                | {"best": best_picked(score, gold_reward, n).mean(), "prompts": mean.n}
             )
     return pd.DataFrame(rows)

@@ -1,7 +1,4 @@
-"""Statistics within groups of rows and by group: prompts, labels, bins of the gold reward.
-
-Pure functions of arrays; no files, no figures.
-"""
+"""Statistics within groups of rows and by group: prompts, labels, bins of the gold reward."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from goldrm.evaluation.statistics.bootstrap import bootstrap_share_interval
+from goldrm.evaluation.statistics.bootstrap import Bootstrap, Estimate
 from goldrm.evaluation.statistics.metrics import Floats, Ints
 
 
@@ -27,22 +24,28 @@ class GroupValues(NamedTuple):
     first_rows: Ints
 
 
-def within_groups(statistic: Callable[[Ints], float], groups: npt.NDArray[Any]) -> GroupValues:
+def within_groups(
+    statistic: Callable[..., Any], groups: npt.NDArray[Any], *columns: Floats
+) -> GroupValues:
     """A statistic of each group's rows, such as the standard deviation of a prompt's rewards.
 
     Args:
-        statistic: of the rows with the given numbers.
+        statistic: of a group's numbers of each column.
         groups: each row's group.
+        columns: one number a row in each.
     """
     rows_by_group = _rows_by_group(groups)
     return GroupValues(
-        np.array([statistic(rows) for rows in rows_by_group], dtype=np.float64),
+        np.array(
+            [statistic(*(column[rows] for column in columns)) for rows in rows_by_group],
+            dtype=np.float64,
+        ),
         np.array([rows[0] for rows in rows_by_group], dtype=np.int64),
     )
 
 
 def correlation_within_groups(
-    correlation: Callable[[Floats, Floats], float],
+    correlation: Callable[[Floats, Floats], Any],
     reward: Floats,
     gold_reward: Floats,
     groups: npt.NDArray[Any],
@@ -63,19 +66,12 @@ def correlation_within_groups(
     np.minimum.at(lowest, group_of_row, gold_reward)
     above = np.bincount(group_of_row, weights=gold_reward > lowest[group_of_row]) > 0
     kept = np.flatnonzero(above[group_of_row])
-    values, first_rows = within_groups(
-        lambda rows: correlation(reward[kept][rows], gold_reward[kept][rows]), groups[kept]
-    )
+    values, first_rows = within_groups(correlation, groups[kept], reward[kept], gold_reward[kept])
     return GroupValues(values, kept[first_rows])
 
 
 def mean_by_label(
-    values: Floats,
-    labels: Any,
-    clusters: npt.NDArray[Any],
-    samples: int,
-    confidence: float,
-    rng: np.random.Generator,
+    values: Floats, labels: Any, clusters: npt.NDArray[Any], bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """Mean of the rows with each label: of `metrics.pairs_right` it is the accuracy by label.
 
@@ -85,25 +81,20 @@ def mean_by_label(
             are left out.
         clusters: each row's cluster, for the interval, which resamples the clusters that have
             the label. Where that is one cluster, its ends are the mean and say nothing, unless
-            that is 0 or 1: see `metrics.bootstrap_share_interval`.
-        samples: how many resamples.
-        confidence: of the interval, 0 to 1.
-        rng: where the resamples come from.
+            that is 0 or 1: see `Bootstrap.share`.
+        bootstrap: for the intervals.
 
     Returns:
-        label, count (of rows), value, low, high; a row for each label that occurs, in sorted order
-        or in the categories' own.
+        label, value, low, high, n (rows); a row for each label that occurs, in sorted order or in
+        the categories' own.
     """
     table = pd.DataFrame({"value": values, "label": labels, "cluster": clusters})
-    rows: list[dict[str, Any]] = []
-    for label, part in table.groupby("label", observed=True):
-        mine = part["value"].to_numpy()
-        low, high = bootstrap_share_interval(
-            mine, part["cluster"].to_numpy(), samples, confidence, rng
-        )
-        row = {"label": label, "count": len(mine), "value": mine.mean(), "low": low, "high": high}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["label", "count", "value", "low", "high"])
+    rows = [
+        {"label": label}
+        | bootstrap.share(part["value"].to_numpy(), part["cluster"].to_numpy())._asdict()
+        for label, part in table.groupby("label", observed=True)
+    ]
+    return pd.DataFrame(rows, columns=["label", *Estimate._fields])
 
 
 def calibration_by_gold_reward(reward: Floats, gold_reward: Floats, edges: Floats) -> pd.DataFrame:
@@ -115,7 +106,7 @@ def calibration_by_gold_reward(reward: Floats, gold_reward: Floats, edges: Float
         edges: of the bins, ascending. A bin holds its lower edge, and the last also its upper.
 
     Returns:
-        low, high (the bin's edges), count, mean_gold_reward, mean_reward, std_reward (of the
+        low, high (the bin's edges), n, mean_gold_reward, mean_reward, std_reward (of the
         population, hence 0 for one completion); a row for each bin that isn't empty.
 
     Raises:
@@ -133,7 +124,7 @@ def calibration_by_gold_reward(reward: Floats, gold_reward: Floats, edges: Float
         {
             "low": edges[occupied],
             "high": edges[occupied + 1],
-            "count": [len(mine) for mine, _ in parts],
+            "n": [len(mine) for mine, _ in parts],
             "mean_gold_reward": [gold.mean() for _, gold in parts],
             "mean_reward": [mine.mean() for mine, _ in parts],
             "std_reward": [mine.std() for mine, _ in parts],

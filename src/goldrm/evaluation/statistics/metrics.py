@@ -1,33 +1,18 @@
-"""Statistics of rewards against gold rewards. Pure functions of arrays; no files, no tensors."""
-
-from math import sqrt
+"""Statistics of rewards against gold rewards."""
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Float
 from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+ONCE = np.ones(1)  # counts of rows that count once each
 
 
 def pairs_right(chosen_reward: Floats, rejected_reward: Floats) -> Floats:
     """1 for each pair whose chosen completion has the higher reward, 0 for the lower, 1/2 a tie."""
     return (np.sign(chosen_reward - rejected_reward) + 1) / 2
-
-
-def pairwise_accuracy(chosen_reward: Floats, rejected_reward: Floats) -> float:
-    """Share of pairs, 0 to 1, whose chosen completion has the higher reward; a tie counts half."""
-    return float(pairs_right(chosen_reward, rejected_reward).mean())
-
-
-def mean_squared_error(reward: Floats, gold_reward: Floats) -> float:
-    """Mean of (reward - gold_reward)²."""
-    return float(((reward - gold_reward) ** 2).mean())
-
-
-def mean_absolute_error(reward: Floats, gold_reward: Floats) -> float:
-    """Mean of |reward - gold_reward|."""
-    return float(np.abs(reward - gold_reward).mean())
 
 
 def r_squared(reward: Floats, gold_reward: Floats) -> float:
@@ -38,14 +23,49 @@ def r_squared(reward: Floats, gold_reward: Floats) -> float:
     """
     if np.ptp(gold_reward) == 0:
         return 0.0
-    return 1 - mean_squared_error(reward, gold_reward) / float(gold_reward.var())
+    return 1 - float(((reward - gold_reward) ** 2).mean() / gold_reward.var())
 
 
-def spearman(reward: Floats, gold_reward: Floats) -> float:
-    """Spearman's rank correlation, -1 to 1; 0 where either side is constant."""
-    if np.ptp(reward) == 0 or np.ptp(gold_reward) == 0:
-        return 0.0
-    return float(np.corrcoef(stats.rankdata(reward), stats.rankdata(gold_reward))[0, 1])
+def ranks(
+    values: Float[np.ndarray, " rows"], counts: Float[np.ndarray, "*resamples rows"]
+) -> Float[np.ndarray, "*resamples rows"]:
+    """Ranks from 1 of rows that may stand there several times; equal values share their mean.
+
+    Args:
+        values: one a row.
+        counts: how often each row stands there, in each of some resamples.
+
+    Returns:
+        Each row's rank in each resample. Values 5, 5 and 8, the first standing there twice and the
+        others once, are 5, 5, 5, 8 and have the ranks 2, 2 and 4.
+    """
+    _, value_of_row = np.unique(values, return_inverse=True)
+    ascending = np.argsort(value_of_row, kind="stable")
+    firsts = np.flatnonzero(np.diff(value_of_row[ascending], prepend=-1))
+    standing = np.add.reduceat(counts[..., ascending], firsts, axis=-1)  # (..., distinct values)
+    up_to = standing.cumsum(axis=-1)
+    return (up_to - (standing - 1) / 2)[..., value_of_row]
+
+
+def spearman(
+    reward: Float[np.ndarray, " rows"],
+    gold_reward: Float[np.ndarray, " rows"],
+    counts: Float[np.ndarray, "*resamples #rows"] = ONCE,
+) -> Float[np.ndarray, "*resamples"]:
+    """Spearman's rank correlation, -1 to 1; 0 where either side is constant.
+
+    Args:
+        reward: one a row.
+        gold_reward: one a row.
+        counts: how often each row counts, in each of some resamples.
+    """
+    counts = np.broadcast_to(counts, (*counts.shape[:-1], len(reward)))
+    # The mean of all ranks, shared or not, is half of one more than there are.
+    centre = (counts.sum(axis=-1, keepdims=True) + 1) / 2
+    first, second = (ranks(values, counts) - centre for values in (reward, gold_reward))
+    spread = np.sqrt((counts * first**2).sum(axis=-1) * (counts * second**2).sum(axis=-1))
+    together = (counts * first * second).sum(axis=-1)
+    return np.divide(together, spread, out=np.zeros_like(spread), where=spread > 0)
 
 
 def kendall(reward: Floats, gold_reward: Floats) -> float:
@@ -55,15 +75,27 @@ def kendall(reward: Floats, gold_reward: Floats) -> float:
     return float(stats.kendalltau(reward, gold_reward, variant="b").statistic)
 
 
-def partial_spearman(first: Floats, second: Floats, control: Floats) -> float:
+def partial_spearman(
+    first: Float[np.ndarray, " rows"],
+    second: Float[np.ndarray, " rows"],
+    control: Float[np.ndarray, " rows"],
+    counts: Float[np.ndarray, "*resamples #rows"] = ONCE,
+) -> Float[np.ndarray, "*resamples"]:
     """Spearman's correlation of two quantities beyond what a third explains of both, -1 to 1.
 
     It is Pearson's correlation of what remains of the two sides' ranks after linear regression on
     the control's ranks, such as of the reward with the length, beyond the gold reward. It is 0
     where nothing remains of a side, because it is constant or a monotone function of the control.
+
+    Args:
+        first: one a row.
+        second: one a row.
+        control: one a row.
+        counts: of `spearman`.
     """
-    of_first, of_second = spearman(first, control), spearman(second, control)
+    of_first, of_second = spearman(first, control, counts), spearman(second, control, counts)
     left_of_first, left_of_second = 1 - of_first**2, 1 - of_second**2
-    if min(left_of_first, left_of_second) < 1e-12:
-        return 0.0
-    return (spearman(first, second) - of_first * of_second) / sqrt(left_of_first * left_of_second)
+    remains = np.minimum(left_of_first, left_of_second) >= 1e-12
+    left = np.where(remains, left_of_first * left_of_second, 1.0)
+    beyond = spearman(first, second, counts) - of_first * of_second
+    return np.where(remains, beyond / np.sqrt(left), 0.0)

@@ -1,6 +1,6 @@
 """How good sigmoid(chosen reward - rejected reward) is as the probability of a preference.
 
-Pure functions of arrays: `difference` is each pair's chosen less rejected reward, in nats, and
+`difference` is each pair's chosen less rejected reward, in nats, and
 `target` the probability, 0 to 1, that it is held against: 1 as a hard label, since chosen is the
 better one, or `preference_probability` of the gold rewards' difference as a soft one. A perfect
 regressor matches the soft targets; hard labels call it under-confident.
@@ -72,7 +72,7 @@ def reliability(difference: Floats, target: Floats, bins: int) -> pd.DataFrame:
     """The bins of `expected_calibration_error`, for a diagram.
 
     Returns:
-        low, high (the bin's edges), count, mean_confidence, mean_target; a row for each bin that
+        low, high (the bin's edges), n, mean_confidence, mean_target; a row for each bin that
         isn't empty. A bin holds its lower edge, and the last also its upper.
     """
     confidence, preferred_target, bin_of_pair = _from_preferred_side(difference, target, bins)
@@ -84,7 +84,7 @@ def reliability(difference: Floats, target: Floats, bins: int) -> pd.DataFrame:
         for name, values in (("mean_confidence", confidence), ("mean_target", preferred_target))
     }
     means = {name: total / count[occupied] for name, total in sums.items()}
-    bounds = {"low": edges[occupied], "high": edges[occupied + 1], "count": count[occupied]}
+    bounds = {"low": edges[occupied], "high": edges[occupied + 1], "n": count[occupied]}
     return pd.DataFrame(bounds | means)
 
 
@@ -123,6 +123,6 @@ def fit_temperature(difference: Floats, target: Floats) -> float:
 
     # Convex in 1 / temperature, hence one valley in its logarithm.
     low, high = np.log(TEMPERATURES)
-    found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x
-    best = min((low, high, found), key=loss)
+    optimum = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    best = min((low, high, optimum), key=loss)
     return float(np.clip(np.exp(best), *TEMPERATURES))

@@ -1,0 +1,144 @@
+"""Completions read by the language model, behind prompts, in evaluation mode."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from goldrm.lm.model import Backbone
+from goldrm.reward_model.prefix_tree import PrefixTree
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, eq=False)
+class ReadCompletions:
+    """Which nodes of a reader's tree the tokens of completions and prompts are.
+
+    A completion's first token is its prompt's last one, then come its own; see `States`.
+
+    Attributes:
+        nodes: of the completions, each once.
+        token_rows: which of these each token is, of one completion after the other.
+        next_tokens: what is said after each token; after a completion's last one, the end.
+        token_counts: how many tokens each completion has.
+        prompt_nodes: of one prompt's tokens after the other.
+        prompt_token_counts: how many each prompt has.
+        prompt: which prompt each completion answers, from 0.
+    """
+
+    nodes: list[int]
+    token_rows: Int[Tensor, " tokens"]
+    next_tokens: Int[Tensor, " tokens"]
+    token_counts: Int[Tensor, " completions"]
+    prompt_nodes: list[int]
+    prompt_token_counts: Int[Tensor, " prompts"]
+    prompt: Int[Tensor, " completions"]
+
+
+class _Path(NamedTuple):
+    """The nodes of a completion's tokens and of its prompt's, and what follows the former."""
+
+    tokens: list[int]
+    prompt: tuple[int, ...]
+    next_tokens: list[int]
+
+
+class CompletionReader:
+    """Reads completions, and keeps what it has read: what begins as before isn't read again.
+
+    Prompts end just behind the middle of the context, with padding on their left, so that what is
+    computed of their beginnings is shared. (The course's longest prompts have 21 tokens.) Where a
+    completion doesn't fit behind, the prompt ends earlier and its first tokens are lost; of both
+    the last tokens count.
+    """
+
+    def __init__(self, backbone: Backbone, layers: Iterable[int] = ()) -> None:
+        """Nothing read yet.
+
+        Args:
+            backbone: the frozen language model; it is put into evaluation mode.
+            layers: after which blocks hidden states are kept, besides the last one.
+        """
+        self.backbone = backbone.eval()
+        self._layers = sorted({*layers, backbone.sizes.num_layers})
+        self._tree = PrefixTree(backbone, self._layers)
+
+    @property
+    def room(self) -> int:
+        """How many tokens of a completion fit behind a prompt that ends where prompts end."""
+        return self.backbone.sizes.context_length - self._prompt_width
+
+    @property
+    def _prompt_width(self) -> int:
+        return self.backbone.sizes.context_length // 2 + 1
+
+    @torch.no_grad()
+    def read(
+        self,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        context_prompts: Sequence[list[int]] | None = None,
+    ) -> ReadCompletions:
+        """Read completions behind prompts.
+
+        Args:
+            prompts: token ids of each completion's prompt.
+            completions: token ids of each, at least one.
+            context_prompts: of the prompts behind which completions are read, where these aren't
+                the ones that they answer.
+        """
+        contexts = prompts if context_prompts is None else context_prompts
+        paths = [self._add(*texts) for texts in zip(prompts, completions, contexts, strict=True)]
+        self._tree.read()
+        nodes, token_rows = _numbered(node for path in paths for node in path.tokens)
+        distinct_prompts, prompt = _numbered(path.prompt for path in paths)
+        return ReadCompletions(
+            nodes=nodes,
+            token_rows=self._tensor(token_rows),
+            next_tokens=self._tensor([token for path in paths for token in path.next_tokens]),
+            token_counts=self._tensor([len(path.tokens) for path in paths]),
+            prompt_nodes=[node for own in distinct_prompts for node in own],
+            prompt_token_counts=self._tensor([len(own) for own in distinct_prompts]),
+            prompt=self._tensor(prompt),
+        )
+
+    def _add(self, prompt: list[int], completion: list[int], context_prompt: list[int]) -> "_Path":
+        sizes = self.backbone.sizes
+        completion = completion[-(sizes.context_length - 1) :]
+        width = min(self._prompt_width, sizes.context_length - len(completion))
+        nodes = self._tree.add([*self._right_aligned(context_prompt, width), *completion])
+        own = nodes
+        if prompt != context_prompt:
+            own = self._tree.add(self._right_aligned(prompt, width))
+        first = max(width - max(len(prompt), 1), 0)  # of an empty prompt a padding token counts
+        return _Path(nodes[width - 1 :], tuple(own[first:width]), [*completion, sizes.eos_int])
+
+    def _right_aligned(self, prompt: list[int], width: int) -> list[int]:
+        """The last `width` tokens, behind padding where there are fewer."""
+        return [self.backbone.sizes.padding_int] * (width - len(prompt)) + prompt[-width:]
+
+    def rows(self, nodes: Sequence[int], layers: Sequence[int]) -> Float[Tensor, "nodes embds"]:
+        """Hidden states of nodes after some of the layers that are kept, side by side."""
+        states = self._tree.states.unflatten(1, (len(self._layers), -1)).flatten(0, 1)
+        first = self._tensor(nodes)[:, None] * len(self._layers)
+        kept = self._tensor([self._layers.index(layer) for layer in layers])
+        rows = states.index_select(0, (first + kept).flatten())  # (nodes * layers, embd)
+        return rows.view(len(nodes), len(layers) * self.backbone.sizes.d)
+
+    def top_rows(self, nodes: Sequence[int]) -> Float[Tensor, "nodes embd"]:
+        """Hidden states of nodes after the last block, which predict what is said next."""
+        return self.rows(nodes, self._layers[-1:])
+
+    def _tensor(self, numbers: Sequence[int]) -> Int[Tensor, " numbers"]:
+        return torch.tensor(numbers, dtype=torch.int64, device=self._tree.states.device)
+
+
+def _numbered(keys: Iterable[Key]) -> tuple[list[Key], list[int]]:
+    """The distinct keys in their order, and which of them each key is."""
+    numbers: dict[Key, int] = {}
+    which = [numbers.setdefault(key, len(numbers)) for key in keys]
+    return list(numbers), which

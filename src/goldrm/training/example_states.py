@@ -1,0 +1,155 @@
+"""Hidden states of the completions trained on, computed once and kept in files."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from goldrm.common.tensor_files import read_tensors, write_tensors
+from goldrm.common.workers import Workers
+from goldrm.lm.model import Backbone
+from goldrm.reward_model.completion_reader import CompletionReader
+from goldrm.reward_model.lm_log_probs import next_token_probs
+from goldrm.reward_model.reading import Reading
+from goldrm.reward_model.states import States
+from goldrm.training.batches import LabelledCompletions
+from goldrm.training.edited import EditedCompletions, Group, Row
+from goldrm.training.examples import Examples
+from goldrm.training.mapped_rows import RowWriter, map_rows
+
+GROUPS_A_CHUNK = 256  # whose hidden states are computed, and kept for resuming, together
+LABELS = ("gold_rewards", "group_sizes")  # what `LabelledCompletions` has besides states
+ROW_FIELDS = ("rows", "prompt_rows")  # the large ones of `States`, each in a file of its own
+JOINED = "joined.safetensors"  # all other fields of all chunks; where it is, the large ones are too
+
+
+def write_states(
+    backbone: Backbone, reading: Reading, examples: Examples, work: Path, workers: Workers
+) -> None:
+    """Compute what a readout reads of examples into files.
+
+    Args:
+        backbone: the frozen language model.
+        reading: what the readout reads.
+        examples: the completions.
+        work: folder in which finished chunks survive a kill; `labelled_completions` reads it.
+        workers: who share the work.
+    """
+
+    def make(chunk: int) -> dict[str, Tensor]:
+        groups = examples.groups[chunk * GROUPS_A_CHUNK : (chunk + 1) * GROUPS_A_CHUNK]
+        return _tensors(read_groups(backbone, reading, examples, groups))
+
+    chunks = range(-(-len(examples.groups) // GROUPS_A_CHUNK))
+    files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
+    joined = (work / JOINED).exists()
+    missing = [] if joined else [chunk for chunk in chunks if not files[chunk].exists()]
+    for chunk, tensors in tqdm(
+        workers.map(missing, make),
+        total=len(missing),
+        desc=work.name,
+        unit="chunk",
+        disable=workers.hide_progress,
+    ):
+        write_tensors(files[chunk], tensors)
+    if workers.is_leader:
+        if not joined:
+            _join(files, work)
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def read_groups(
+    backbone: Backbone, reading: Reading, examples: Examples, groups: Sequence[Group]
+) -> LabelledCompletions:
+    """What a readout reads of some groups' completions, as it is kept for training.
+
+    First the exact series are read, whose mistakes are then drawn from what the language model
+    expects; then all completions, of which the same reader has read the beginnings.
+    """
+    reader = reading.reader(backbone)
+    mistakes = _mistakes(examples.edited, groups, reader)
+    table = examples.table(groups, mistakes)
+    encode = examples.task.dictionary.encode
+    prompts, completions, context_prompts = (
+        [encode(text) for text in table[column]]
+        for column in ("prompt", "completion", "context_prompt")
+    )
+    states = reading.read(reader, prompts, completions, context_prompts)
+    return LabelledCompletions(
+        states.to(torch.device("cpu"), reading.stored_dtype),
+        torch.tensor(table["gold_reward"].tolist()),
+        torch.tensor(table.groupby("group", sort=False).size().tolist()),
+    )
+
+
+def _mistakes(
+    edited: EditedCompletions | None, groups: Sequence[Group], reader: CompletionReader
+) -> list[Row]:
+    """Mistakes of the exact series that leave room in the context for a term more."""
+    if edited is None or not edited.params.mistakes:
+        return []
+    exact = {group: edited.exact(group) for group in groups}
+    exact = {group: series for group, series in exact.items() if len(series) < reader.room}
+    if not exact:
+        return []
+    space, encode = edited.task.space, edited.task.dictionary.encode
+    probs = next_token_probs(
+        reader,
+        [encode(space[group.prompt_id].text) for group in exact],
+        [encode(" ".join(map(str, series))) for series in exact.values()],
+    )
+    return [
+        row
+        for group, own_probs in zip(exact, probs, strict=True)
+        for row in edited.mistakes(group, own_probs)
+    ]
+
+
+def _tensors(completions: LabelledCompletions) -> dict[str, Tensor]:
+    states = {field.name: getattr(completions.states, field.name) for field in fields(States)}
+    return states | {name: getattr(completions, name) for name in LABELS}
+
+
+def _join(files: Sequence[Path], work: Path) -> None:
+    """Make one of the chunks' files."""
+    rows, prompts = 0, 0
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    with ExitStack() as stack:
+        writers = {n: stack.enter_context(RowWriter(_row_file(work, n))) for n in ROW_FIELDS}
+        for file in files:
+            tensors, _ = read_tensors(file)
+            tensors["token_rows"] += rows
+            tensors["prompt"] += prompts
+            rows += len(tensors["rows"])
+            prompts += len(tensors["prompt_token_counts"])
+            for name, writer in writers.items():
+                writer.append(tensors.pop(name))
+            for name, tensor in tensors.items():
+                parts[name].append(tensor)
+    joined = {name: torch.cat(tensors) for name, tensors in parts.items()}
+    shapes = {name: writer.shape for name, writer in writers.items()}
+    write_tensors(work / JOINED, joined, {"shapes": shapes})
+
+
+def labelled_completions(work: Path) -> LabelledCompletions:
+    """What `write_states` left in a folder; the hidden states may be larger than the memory.
+
+    Raises:
+        GoldrmError: when a file is damaged.
+    """
+    joined, metadata = read_tensors(work / JOINED)
+    dtype = joined["lm_log_probs"].dtype  # of all of the states
+    for name, shape in metadata["shapes"].items():
+        joined[name] = map_rows(_row_file(work, name), shape, dtype)
+    labels = {name: joined.pop(name) for name in LABELS}
+    return LabelledCompletions(States(**joined), **labels)
+
+
+def _row_file(work: Path, name: str) -> Path:
+    return work / f"{name}.bin"
