@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import limits
 import torch
 import typer
-from common import Frozen, markdown, side_by_side
+from shared import Frozen, markdown, side_by_side
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -33,13 +33,14 @@ import notebook_reference as notebook
 from goldrm.common.random_streams import random_stream
 from goldrm.generation.chunks import sample_chunk
 from goldrm.generation.params import SamplingParams
-from goldrm.reward_model.hidden_states import last_hidden_states
+from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import SCORE_BATCH
-from goldrm.reward_model.reading import read_completions
+from goldrm.reward_model.reading import last_hidden_states
+from goldrm.reward_model.states import States
 from goldrm.training.batches import LabelledCompletions
 from goldrm.training.loop import Training, shuffled, train_epoch
-from goldrm.training.params import TrainParams
+from goldrm.training.params import TrainingParams
 
 RESULTS = Path("benchmarks/results.md")
 NOTES = Path("benchmarks/notes.md")
@@ -83,18 +84,18 @@ class Bench:
         turns = [[measure() for measure in measures] for _ in range(1 + self.repetitions)]
         return [statistics.median(taken) for taken in zip(*turns[1:], strict=True)]  # one: warm-up
 
-    def shared(self, work: Callable[[Any], int], task_params: Any) -> Callable[[], float]:
+    def shared(self, work: Callable[[Any], int], task: Any) -> Callable[[], float]:
         """Units a second of all processes together, each of which does the task several times."""
-        tasks = [task_params] * (TASKS * self.frozen.params.runtime.processes)
+        tasks = [task] * (TASKS * self.frozen.params.runtime.processes)
         return timed(lambda: sum(self.processes.map(work, tasks)))
 
-    def alone(self, work: Callable[..., int], *task_params: Any) -> Callable[[], float]:
+    def alone(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
         """Units a second of one process with all threads."""
-        return timed(lambda: self.process.submit(work, *task_params).result())
+        return timed(lambda: self.process.submit(work, *task).result())
 
-    def as_a_stage(self, work: Callable[..., int], *task_params: Any) -> Callable[[], float]:
+    def as_a_stage(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
         """Units a second of one process with `runtime.threads`."""
-        return timed(lambda: self.processes.submit(work, *task_params).result())
+        return timed(lambda: self.processes.submit(work, *task).result())
 
 
 def timed(work: Callable[[], int]) -> Callable[[], float]:
@@ -167,11 +168,12 @@ def read_last(sequences: list[list[int]]) -> int:
 
 
 def read_every(texts: tuple[list[str], list[str]]) -> int:
-    """What the default readout reads of prompts and their completions; how many."""
+    """What token_damage reads of prompts and their completions; how many."""
     frozen = Frozen.load()
-    readout = frozen.params.reward_model
-    states = read_completions(frozen.backbone.float(), frozen.task.dictionary, readout, *texts)
-    return len(states.lengths)
+    backbone, encode = frozen.backbone.float(), frozen.task.dictionary.encode
+    reading = empty_readout(frozen.params.models["token_damage"].readout, backbone.sizes).reading
+    prompts, completions = ([encode(text) for text in column] for column in texts)
+    return len(reading.read(reading.reader(backbone), prompts, completions).token_counts)
 
 
 def hidden_states(bench: Bench) -> Iterator[Row]:
@@ -211,7 +213,7 @@ class Head:
 
     readout: LastTokenReadout
     training: Training
-    recipe: TrainParams
+    recipe: TrainingParams
     completions: LabelledCompletions
 
     @classmethod
@@ -219,19 +221,18 @@ class Head:
     def started(cls) -> "Head":
         """Of this process."""
         frozen = Frozen.load()
-        d, recipe = frozen.backbone.sizes.d, frozen.params.baseline.train
-        ends = torch.arange(1, 2 * PAIRS + 1)
-        completions = LabelledCompletions(
+        d, recipe = frozen.backbone.sizes.d, frozen.params.models["notebook"].training
+        ones = torch.ones(2 * PAIRS, dtype=torch.int64)
+        states = States(
             rows=torch.randn(2 * PAIRS, d),
-            place=ends - 1,
-            outlook=torch.empty(2 * PAIRS, 0),
-            ends=ends,
+            token_rows=torch.arange(2 * PAIRS),
+            lm_log_probs=torch.empty(2 * PAIRS, 0),
+            token_counts=ones,
             prompt_rows=torch.empty(0, 0),
-            prompt_ends=ends[:0],
-            prompt=torch.zeros_like(ends),
-            gold_rewards=torch.rand(2 * PAIRS),
-            groups=ends[1::2],
+            prompt_token_counts=torch.zeros(1, dtype=torch.int64),
+            prompt=torch.zeros_like(ones),
         )
+        completions = LabelledCompletions(states, torch.rand(2 * PAIRS), 2 * ones[:PAIRS])
         readout = LastTokenReadout(d)
         return cls(readout, Training(readout, recipe, steps=1), recipe, completions)
 
@@ -264,7 +265,7 @@ def train_plainly() -> int:
 def training(bench: Bench) -> Iterator[Row]:
     """A step of 100 pairs, the notebook's recipe."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
-    batch_size = frozen.params.baseline.train.batch_size
+    batch_size = frozen.params.models["notebook"].training.batch_size
     encode = frozen.task.dictionary.encode
     sequence = torch.tensor(encode(frozen.task.space[0].text + " 0 1 2 3 4 5 6 7"))
     entries = [[sequence, torch.tensor(7.0)]] * batch_size

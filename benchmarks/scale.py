@@ -6,6 +6,7 @@ processes of a stage together, as the sum of what each has to itself and its sha
 Writes benchmarks/scale.md, unless it is told other numbers.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 import yaml
-from common import markdown
+from shared import markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/scale.md"
@@ -39,9 +40,10 @@ class Cost:
 
 def measured(folder: Path, stage: str) -> Cost:
     """Run a stage."""
-    command = [sys.executable, "-m", "goldrm.run", f"stages/{stage}.py"]
+    command = [sys.executable, "-m", "goldrm.pipeline.run", f"stages/{stage}.py"]
     started, peak = time.monotonic(), 0
-    running = psutil.Popen(command, cwd=folder)
+    name = f"{stage}@token_damage" if stage == "train_rm" else stage
+    running = psutil.Popen(command, cwd=folder, env={**os.environ, "DVC_STAGE": name})
     while running.poll() is None:
         peak = max(peak, _memory(running))
         time.sleep(0.25)
@@ -70,8 +72,9 @@ def costs(pairs: int, completions: int | None) -> list[Cost]:
         params["pairs"]["num_pairs"] = pairs
         if completions is not None:
             params["sampling"]["completions_per_prompt"] = completions
-        params["train"]["epochs"] = EPOCHS
-        params["train"]["edits"]["more_prompts"] = 0
+        recipe = params["models"]["token_damage"]
+        recipe["training"]["epochs"] = EPOCHS
+        recipe["data"]["edits"]["further_prompts"] = 0
         path.write_text(yaml.safe_dump(params))
         found = {stage: measured(folder, stage) for stage in STAGES}
     return [found[stage] for stage in MEASURED]

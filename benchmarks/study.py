@@ -1,6 +1,6 @@
 """Draws the learning curve: accuracy on unseen pairs against the number of training pairs.
 
-`last_token` by the baseline's recipe; `token_damage` by train's, on sampled completions only and
+`last_token` by the notebook's recipe; `token_damage` by its own, on sampled completions only and
 with their edits, but without further prompts and as a single member; and with edits of kinds only
 that the probes haven't, to see whether probes are won by having been trained on. A readout is
 trained for as many steps on few pairs as on many, so on many it passes over them fewer times; the
@@ -17,28 +17,29 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from common import Frozen, side_by_side
+from shared import Frozen, side_by_side
 from tqdm import tqdm
 
 from goldrm.commands.params import Params, load_params
 from goldrm.common.files import write_atomic
 from goldrm.common.tables import read_parquet, write_csv
+from goldrm.common.workers import ALONE
 from goldrm.evaluation import plots
 from goldrm.evaluation.evaluate import drawn_test_prompts
-from goldrm.evaluation.probes import probe_table
+from goldrm.evaluation.probes import probe_completions, with_exact_reward
 from goldrm.evaluation.statistics import metrics
 from goldrm.evaluation.statistics.bootstrap import Bootstrap
 from goldrm.generation.chunks import sample_chunk
 from goldrm.generation.pairs import preference_pairs
-from goldrm.generation.preferences import Preferences
+from goldrm.generation.preferences import PreferenceDataset
 from goldrm.pipeline.paths import METRICS
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.model import RewardModel
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.params import PlainEnsembleParams
 from goldrm.task.series import SPLITS, Split
-from goldrm.training.examples import NO_EDITS, training_set
+from goldrm.training.examples import training_set
 from goldrm.training.members import train_members
-from goldrm.training.params import TrainParams
+from goldrm.training.params import Recipe
 
 WORK = Path(".work/study")
 SIZES = (500, 1500, None)  # pairs of distinct training completions; None: all
@@ -49,32 +50,37 @@ PROBED_PROMPTS = 10
 
 @dataclass(frozen=True)
 class Contender:
-    """What is trained: a readout, by a recipe, for so many steps."""
+    """What is trained: a recipe, for so many steps."""
 
     name: str
-    reward_model: RewardModelParams
-    train: TrainParams
+    recipe: Recipe
     steps: int
     sizes: tuple[int | None, ...] = SIZES
 
 
 def contenders(params: Params) -> list[Contender]:
     """The notebook's readout, and the default one without and with edited completions."""
-    edits = params.train.edits.model_copy(update={"more_prompts": 0})
+    notebook, token_damage = params.models["notebook"], params.models["token_damage"]
+    edits = token_damage.data.edits
+    assert edits is not None
+    edits = edits.model_copy(update={"further_prompts": 0})
     not_probed = {"lengths": 0, "misread": 0, "mistakes": 0, "kinds": UNLIKE_PROBES}
     unlike = edits.model_copy(update=not_probed)
-    notebook = params.baseline.train.model_copy(update={"completions_per_prompt": None})
-    one = params.reward_model.model_copy(update={"members": 1})
-    recipes = {
-        "token_damage, no edits": (NO_EDITS, SIZES),
-        "token_damage": (edits, SIZES),
-        "token_damage, edits unlike the probes": (unlike, (None,)),
-    }
+    single = PlainEnsembleParams(members=1, combine="mean")
+
+    def with_data(recipe: Recipe, **changes: Any) -> Recipe:
+        data = recipe.data.model_copy(update=changes)
+        return recipe.model_copy(update={"data": data, "ensemble": single})
+
     return [
-        Contender("last_token", params.baseline.reward_model, notebook, steps=5005),
-        *(
-            Contender(name, one, params.train.model_copy(update={"edits": each}), 3000, sizes)
-            for name, (each, sizes) in recipes.items()
+        Contender("last_token", with_data(notebook, completions_per_prompt=None), steps=5005),
+        Contender("token_damage, no edits", with_data(token_damage, edits=None), steps=3000),
+        Contender("token_damage", with_data(token_damage, edits=edits), steps=3000),
+        Contender(
+            "token_damage, edits unlike the probes",
+            with_data(token_damage, edits=unlike),
+            steps=3000,
+            sizes=(None,),
         ),
     ]
 
@@ -88,7 +94,7 @@ def sampled_chunk(index: int) -> pd.DataFrame:
 
 def sample(processes: ProcessPoolExecutor) -> None:
     """The pairs and completions that all trainings share, into WORK."""
-    collected = Preferences(Frozen.load().task, NUM_PAIRS)
+    collected = PreferenceDataset(Frozen.load().task, NUM_PAIRS)
     chunks = processes.map(sampled_chunk, range(NUM_PAIRS // 20))  # a chunk makes 75 or so
     collected.collect(tqdm(chunks, desc="study", unit="chunk"))
     processes.shutdown(cancel_futures=True)
@@ -116,44 +122,45 @@ class Training:
             split: read_parquet(WORK / f"completions-{split}.parquet")
             for split in ("train", "validation")
         }
-        readout, recipe = self.contender.reward_model, self.contender.train
-        recipe = recipe.model_copy(update={"num_pairs": self.pairs})
-        groups = training_set(sampled["train"], frozen.task, recipe, self.seed)
-        pairs = self.pairs or len(preference_pairs(groups.sampled, frozen.task))
-        epochs = max(round(self.contender.steps * recipe.batch_size / len(groups)), 1)
+        recipe = self.contender.recipe
+        data = recipe.data.model_copy(update={"num_pairs": self.pairs})
+        examples = training_set(sampled["train"], frozen.task, data, self.seed)
+        pairs = self.pairs or len(preference_pairs(examples.sampled, frozen.task))
+        steps, batch_size = self.contender.steps, recipe.training.batch_size
+        epochs = max(round(steps * batch_size / len(examples.groups)), 1)
+        training = recipe.training.model_copy(update={"epochs": epochs})
+        recipe = recipe.model_copy(update={"data": data, "training": training})
         work = WORK / f"{self.contender.name}-{pairs}-{self.seed}"
         trained = train_members(
-            frozen.backbone,
-            frozen.task,
-            sampled,
-            readout,
-            recipe.model_copy(update={"epochs": epochs}),
-            self.seed,
-            work,
+            frozen.backbone, frozen.task, sampled, recipe, self.seed, work, ALONE
         )
         assert trained is not None
         shutil.rmtree(work)
-        member = empty_readout(readout, frozen.backbone.sizes)
+        member = empty_readout(recipe.readout, frozen.backbone.sizes)
         member.load_state_dict(dict(trained.states[0]))
-        model = RewardModel(frozen.backbone, [member], readout, frozen.task.dictionary)
+        model = RewardModel(frozen.backbone, [member], recipe.ensemble, frozen.task.dictionary)
         test = read_parquet(WORK / "pairs-test.parquet")
         prompts = test["prompt"].tolist()
         chosen, rejected = (
             np.array(model.score(prompts, test[side].tolist())) for side in ("chosen", "rejected")
         )
-        found = Bootstrap(frozen.params.evaluate, self.seed).share(
-            "accuracy", metrics.pairs_right(chosen, rejected), test["prompt_id"].to_numpy()
+        evaluate = frozen.params.evaluate
+        bootstrap = Bootstrap(evaluate.bootstrap_samples, evaluate.confidence, self.seed)
+        accuracy = bootstrap.share(
+            metrics.pairs_right(chosen, rejected), test["prompt_id"].to_numpy()
         )
         probed = drawn_test_prompts(frozen.task, PROBED_PROMPTS, self.seed)
-        probes = probe_table(probed, frozen.task, model.score)
+        probes = probe_completions(probed, frozen.task)
+        rewards = model.score(probes["prompt"].tolist(), probes["completion"].tolist())
+        probes = with_exact_reward(probes.assign(reward=rewards))
         fell = metrics.pairs_right(probes["exact_reward"].to_numpy(), probes["reward"].to_numpy())
         return {
             "readout": self.contender.name,
             "pairs": pairs,
             "seed": self.seed,
-            "accuracy": found["value"],
-            "low": found["low"],
-            "high": found["high"],
+            "accuracy": accuracy.value,
+            "low": accuracy.low,
+            "high": accuracy.high,
             "probes": float(fell.mean()),
         }
 

@@ -48,17 +48,16 @@ class Params(Section):
 
 
 def refuse_other_models(recipes: Iterable[str]) -> None:
-    """Refuse models of no recipe: the stage depends on all that lies in data/models.
+    """Refuse what other recipes left: the stage depends on all that lies in their folders.
 
     Raises:
-        GoldrmError: when there is one.
+        GoldrmError: when there is such a model or learning curve.
     """
-    folders = sorted(path.name for path in MODELS.glob("*/"))
-    for name in folders:
-        if name not in recipes:
+    for path in sorted([*MODELS.glob("*/"), *LEARNING_CURVES.glob("*.csv")]):
+        if path.stem not in recipes:
             raise GoldrmError(
-                f"{MODELS / name} belongs to no recipe of params.yaml; delete it or add the "
-                "recipe, then run again."
+                f"{path} belongs to no recipe of params.yaml; delete it or add the recipe, then "
+                "run again."
             )
 
 

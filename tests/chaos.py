@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from small_pipeline import SmallPipeline
 
 from goldrm.common.resume import ResumePoint
 
 STAGES = (
-    *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline"),
-    "evaluate",
+    *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs"),
+    *("train_rm@token_damage", "train_rm@notebook", "evaluate"),
 )
 VICTIMS = ("stage", "process", "dvc", "both", "ctrl-c")  # process: one that shares the work
 POLL_SECONDS = 0.02
@@ -39,7 +38,7 @@ ROOT: dict[str, dict[str, Any]] = {
     "sft": {"source": "upstream/sft_lm.safetensors", "sha256": None, "evaluation_prompts": 40},
     "sampling": {"chunk_size": 8},
     "pairs": {"num_pairs": 700},
-    "train": {"epochs": 60, "batch_size": 20, "warmup_steps": 3, "checkpoint_epochs": 5},
+    "models": {"token_damage": {"training": {"epochs": 60, "checkpoint_epochs": 5}}},
 }
 PHASE = {
     "batch_size": 16,
@@ -55,9 +54,10 @@ UPSTREAM: dict[str, dict[str, Any]] = {
     "model": {"d": 16, "num_heads": 2, "num_layers": 2},
     "train": {"phases": [{**PHASE, "steps": 100}, {**PHASE, "steps": 50}], "checkpoint_steps": 10},
 }
-
-
-EDIT: dict[str, dict[str, Any]] = {"pairs": {"num_pairs": 650}, "train": {"learning_rate": 1e-3}}
+EDIT: dict[str, dict[str, Any]] = {
+    "pairs": {"num_pairs": 650},
+    "models": {"token_damage": {"training": {"learning_rate": 1e-3}}},
+}
 
 
 def new_pipeline(folder: Path, processes: int) -> SmallPipeline:
@@ -66,11 +66,7 @@ def new_pipeline(folder: Path, processes: int) -> SmallPipeline:
     pipeline = SmallPipeline(folder)
     pipeline.set_params(ROOT)
     pipeline.set_params({"runtime": {"processes": processes}})
-    path = folder / "upstream/params.yaml"
-    params = yaml.safe_load(path.read_text())
-    for section, values in UPSTREAM.items():
-        params[section] |= values
-    path.write_text(yaml.safe_dump(params))
+    pipeline.set_values("upstream/params.yaml", UPSTREAM)
     for name in ("sft_lm.safetensors", "dvc.lock"):
         (folder / "upstream" / name).unlink(missing_ok=True)
     return pipeline
@@ -135,6 +131,15 @@ class Watch:
             self.progress[path] = done
 
 
+def stage_of(process: psutil.Process) -> str | None:
+    """The stage that a process works at; of those that share a script, DVC says which it is."""
+    script = Path("".join(process.cmdline()[-1:]))
+    if script.suffix != ".py":
+        return None
+    dvc_stage = process.environ().get("DVC_STAGE", "")
+    return dvc_stage if dvc_stage.partition("@")[0] == script.stem else script.stem
+
+
 class Running:
     """A `dvc repro`, or upstream's training, that is under way."""
 
@@ -157,9 +162,9 @@ class Running:
         with suppress(psutil.Error):
             root = psutil.Process(self.process.pid)
             for process in [root, *root.children(recursive=True)]:
-                script = Path("".join(process.cmdline()[-1:]))
-                if script.suffix == ".py" and script.stem in STAGES:
-                    return script.stem, process
+                name = stage_of(process)
+                if name in STAGES:
+                    return name, process
         return None
 
     def wait_for(self, stage: str) -> tuple[str, psutil.Process] | None:
@@ -291,14 +296,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         chaos = Chaos(Path(folder), options.seed, options.processes)
-        edits = (None, "generate_pairs", None, "train_rm")
+        edits = (None, "generate_pairs", None, "train_rm@token_damage")
         number = 0
         while chaos.kills.total() < options.kills:
             chaos.round(STAGES, kills=3, edit_at=edits[number % len(edits)])
             number += 1
             print(f"round {number}: {chaos.kills.total()} kills, the same bytes", flush=True)
         for (stage, victim), count in sorted(chaos.kills.items()):
-            print(f"{stage:<16}{victim:<8}{count:>4}")
+            print(f"{stage:<24}{victim:<8}{count:>4}")
 
 
 if __name__ == "__main__":

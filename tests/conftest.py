@@ -17,7 +17,7 @@ from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.task import Task
 
-# Two threads are params.yaml's; small matrices are faster, and tests repeatable, on one.
+# Small matrices are faster, and tests repeatable, on one thread.
 torch.set_num_threads(1)
 
 # How long an example takes says how busy the machine is.

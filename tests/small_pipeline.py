@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from ruamel.yaml import YAML
 from small_models import ROOT, sizes_for
 
 from goldrm.common.random_streams import random_stream
 from goldrm.common.tensor_files import write_tensors
+from goldrm.common.yaml_file import read_yaml
 from goldrm.lm.model import Backbone
 from goldrm.task import dictionary
 
@@ -26,16 +27,26 @@ SMALL: dict[str, Any] = {
     "sft": {"source": "small_sft.safetensors", "sha256": None, "evaluation_prompts": 10},
     "sampling": {"chunk_size": 16, "completions_per_prompt": 3},
     "pairs": {"num_pairs": 300},
-    "reward_model": {"layers": [0, 2], "hidden_size": 8, "channels": 4},
-    "train": {
-        "epochs": 6,
-        "batch_size": 20,
-        "warmup_steps": 3,
-        "checkpoint_epochs": 2,
-        "edits": {"more_prompts": 10},
-    },
-    "baseline": {
-        "train": {"num_pairs": 50, "epochs": 4, "batch_size": 20, "checkpoint_epochs": 2},
+    "models": {
+        "token_damage": {
+            "readout": {
+                "layers": [0, 2],
+                "prompt_layers": [1],
+                "hidden_size": 8,
+                "damage_kinds": 4,
+            },
+            "data": {"edits": {"further_prompts": 10}},
+            "training": {
+                "epochs": 6,
+                "batch_size": 20,
+                "warmup_steps": 3,
+                "checkpoint_epochs": 2,
+            },
+        },
+        "notebook": {
+            "data": {"num_pairs": 50},
+            "training": {"epochs": 4, "batch_size": 20, "checkpoint_epochs": 2},
+        },
     },
     "evaluate": {
         "bootstrap_samples": 100,
@@ -75,10 +86,15 @@ class SmallPipeline:
 
     def set_params(self, changes: dict[str, Any]) -> None:
         """Change values of params.yaml."""
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        _change(params, changes)
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
+        self.set_values("params.yaml", changes)
+
+    def set_values(self, file: str, changes: dict[str, Any]) -> None:
+        """Change values of a YAML file; what isn't there yet is added."""
+        path = self.folder / file
+        values = read_yaml(path)
+        _change(values, changes)
+        with path.open("w") as text:
+            YAML().dump(values, text)
 
     def start(self, *command: str, folder: str = ".", **options: Any) -> subprocess.Popen[str]:
         """Start a command in the copy, with this interpreter's programs."""
@@ -110,7 +126,7 @@ class SmallPipeline:
 
 def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:
     for name, change in changes.items():
-        if isinstance(change, dict):
+        if isinstance(change, dict) and isinstance(values.get(name), dict):
             _change(values[name], change)
         else:
             values[name] = change

@@ -1,13 +1,17 @@
 """What readouts read, made by hand."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from goldrm.reward_model.hidden_states import OUTLOOK
+from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
 from goldrm.reward_model.states import States
 from goldrm.training.batches import LabelledCompletions
+
+PAD, EOS = 127, 128
+PROMPT_AND_COMPLETION_LENGTHS = list(product([14, 20, 21, 1, 33, 0], [0, 1, 5, 19, 20, 21, 39, 45]))
 
 
 def states_of(
@@ -15,31 +19,45 @@ def states_of(
 ) -> States:
     """States of the completions and prompts whose rows are given; `prompt` is each one's.
 
-    Where there are prompts, the last columns of the completions are their outlook.
+    Where there are prompts, the last columns of the completions are their lm_log_probs; where there
+    are none, all completions answer one without tokens, as for readouts of the last token.
     """
     both = torch.cat(list(completions))
-    width = both.shape[1] - (OUTLOOK if prompts else 0)
+    width = both.shape[1] - (LM_LOG_PROBS if prompts else 0)
     return States(
         rows=both[:, :width],
-        place=torch.arange(len(both)),
-        outlook=both[:, width:],
-        lengths=torch.tensor([len(rows) for rows in completions]),
+        token_rows=torch.arange(len(both)),
+        lm_log_probs=both[:, width:],
+        token_counts=torch.tensor([len(rows) for rows in completions]),
         prompt_rows=torch.cat(list(prompts)) if prompts else torch.zeros(0, 0),
-        prompt_lengths=torch.tensor([len(rows) for rows in prompts], dtype=torch.int64),
+        prompt_token_counts=torch.tensor([len(rows) for rows in prompts] or [0]),
         prompt=torch.tensor(prompt or [0] * len(completions)),
     )
 
 
 def labelled(states: States, gold_rewards: Tensor, sizes: Sequence[int]) -> LabelledCompletions:
     """The completions of some states with gold rewards, in groups of such sizes."""
-    return LabelledCompletions(
-        rows=states.rows,
-        place=states.place,
-        outlook=states.outlook,
-        ends=states.lengths.cumsum(0),
-        prompt_rows=states.prompt_rows,
-        prompt_ends=states.prompt_lengths.cumsum(0),
-        prompt=states.prompt,
-        gold_rewards=gold_rewards,
-        groups=torch.tensor(sizes).cumsum(0),
-    )
+    return LabelledCompletions(states, gold_rewards, torch.tensor(sizes))
+
+
+def texts_of_every_length() -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of prompts and completions; two completions of each length for a prompt.
+
+    Some end in PAD or EOS, and one prompt begins as another does.
+    """
+    generator = torch.Generator().manual_seed(9)
+    ids = torch.randint(129, (40,), generator=generator).tolist()
+    prompts = [ids[:length] for length, _ in PROMPT_AND_COMPLETION_LENGTHS] * 2
+    completions = [
+        torch.randint(120, 129, (length,), generator=generator).tolist()
+        for _, length in PROMPT_AND_COMPLETION_LENGTHS * 2
+    ]
+    return prompts, completions
+
+
+def in_context(prompt: list[int], completion: list[int]) -> tuple[Tensor, int]:
+    """[PAD …, prompt, completion] in one piece, and the position of the prompt's last token."""
+    completion = completion[-39:]
+    end = min(21, 40 - len(completion))
+    padded = [PAD] * 21 + prompt
+    return torch.tensor([padded[len(padded) - end :] + completion]), end - 1

@@ -24,7 +24,14 @@ from goldrm.pipeline import environment
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import RewardModel, save_reward_model
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.params import (
+    EnsembleParams,
+    LastTokenParams,
+    PlainEnsembleParams,
+    ReadoutParams,
+    TokenDamageParams,
+    UncertaintyEnsembleParams,
+)
 from goldrm.task.dictionary import Dictionary
 
 PROMPT = "generate an arithmetic series with 5 terms starting with value 3 and common difference 4"
@@ -38,10 +45,15 @@ BEST = {"epoch": 3, "step": 15, "train_loss": 0.25, "validation_loss": 0.5}
 METRICS = {
     "sft": {"exact_match": 0.913},
     "pairs": {"pairs": 2500, "kept": 0.4321},
-    "train": {"steps": 5005, "val_loss": 1.875},
-    "baseline": {"steps": 1000, "val_loss": 2.5},
-    "eval": {"accuracy": 0.66, "accuracy_low": 0.61},
+    "token_damage": {"train": 0.99, "validation": 0.97},
+    "notebook": {"train": 0.9, "validation": 0.75},
+    "eval": {"token_damage": 0.66, "notebook": 0.61},
 }
+STATISTICS = """\
+model,statistic,value,low,high,n
+token_damage,accuracy,0.9876,0.97,0.99,1200
+notebook,accuracy,0.75,0.7,0.8,1200
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +69,7 @@ def process_settings() -> Iterator[None]:
 
 
 def notebooks(
-    lm: NotebookLM, params: RewardModelParams, sizes: BackboneSizes, seed: int
+    lm: NotebookLM, params: LastTokenParams, sizes: BackboneSizes, seed: int
 ) -> NotebookRM:
     """The notebook's reward model with the weights that a readout of that seed has."""
     rm = NotebookRM(lm).eval()
@@ -69,47 +81,53 @@ def notebooks(
 
 @pytest.fixture
 def reference_rm(
-    last_token: RewardModelParams, small_sizes: BackboneSizes, reference_lm: NotebookLM
+    last_token: LastTokenParams, small_sizes: BackboneSizes, reference_lm: NotebookLM
 ) -> NotebookRM:
-    """The notebook's reward model with the weights that the project's has."""
+    """The notebook's reward model with the weights that the project's default one has."""
     return notebooks(reference_lm, last_token, small_sizes, seed=3)
 
 
 def save_members(
-    folder: Path, params: RewardModelParams, sizes: BackboneSizes, seeds: list[int]
+    folder: Path,
+    params: ReadoutParams,
+    sizes: BackboneSizes,
+    seeds: list[int],
+    ensemble: EnsembleParams | None = None,
 ) -> None:
+    """Write a reward model of readouts with the weights that these seeds give them."""
     states = [new_readout(params, sizes, seed).state_dict() for seed in seeds]
-    of_all = params.model_copy(update={"members": len(seeds)})
-    save_reward_model(folder, states, of_all, "ab" * 32, BEST)
+    if ensemble is None:
+        ensemble = PlainEnsembleParams(members=len(seeds), combine="mean")
+    save_reward_model(folder, states, params, ensemble, "ab" * 32, BEST)
 
 
 @pytest.fixture
 def project(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    last_token: RewardModelParams,
+    last_token: LastTokenParams,
     dictionary: Dictionary,
     small_sizes: BackboneSizes,
     reference_lm: NotebookLM,
 ) -> Path:
     """A project after `dvc repro`, with small models, in its root folder.
 
-    Its reward model has the notebook's readout too.
+    Both its reward models have the notebook's readout.
     """
     monkeypatch.chdir(tmp_path)
-    one_thread = (ROOT / "params.yaml").read_text().replace("threads: 2", "threads: 1")
-    (tmp_path / "params.yaml").write_text(one_thread)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data").mkdir()
     (tmp_path / "data/dictionary.json").write_text(dictionary.to_json())
     save_backbone(
         tmp_path / "data/sft", small_sizes, reference_lm.state_dict(), {"sha256": "ab" * 32}
     )
-    save_members(tmp_path / "data/reward_model", last_token, small_sizes, [3])
-    save_members(tmp_path / "data/baseline", last_token, small_sizes, [4])
+    save_members(tmp_path / "data/models/token_damage", last_token, small_sizes, [3])
+    save_members(tmp_path / "data/models/notebook", last_token, small_sizes, [4])
     (tmp_path / "metrics/plots").mkdir(parents=True)
     for stage, values in METRICS.items():
         (tmp_path / f"metrics/{stage}.json").write_text(json.dumps(values))
-    (tmp_path / "metrics/plots/learning_curve.png").touch()
+    (tmp_path / "metrics/plots/statistics.csv").write_text(STATISTICS)
+    (tmp_path / "metrics/plots/learning_curves.png").touch()
     (tmp_path / "metrics/plots/examples.csv").touch()
     return tmp_path
 
@@ -158,7 +176,7 @@ def test_help_lists_the_commands():
 
 
 def test_help_does_not_wait_for_torch():
-    code = "import sys, goldrm.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, goldrm.commands.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-B", "-c", code], check=False).returncode == 0
 
 
@@ -172,14 +190,63 @@ def test_score_is_the_notebooks(reference_rm: NotebookRM, dictionary: Dictionary
     assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        PlainEnsembleParams(members=2, combine="mean"),
+        PlainEnsembleParams(members=2, combine="worst"),
+        UncertaintyEnsembleParams(members=2, combine="uncertainty", variance_weight=3.0),
+    ],
+    ids=lambda ensemble: ensemble.combine,
+)
 def test_score_is_that_of_all_members(
-    project: Path, token_damage: RewardModelParams, backbone: Backbone, dictionary: Dictionary
+    project: Path,
+    token_damage: TokenDamageParams,
+    backbone: Backbone,
+    dictionary: Dictionary,
+    ensemble: EnsembleParams,
 ):
-    save_members(project / "data/reward_model", token_damage, backbone.sizes, [3, 4])
+    folder = project / "data/models/token_damage"
+    save_members(folder, token_damage, backbone.sizes, [3, 4], ensemble)
     members = [new_readout(token_damage, backbone.sizes, seed) for seed in (3, 4)]
-    expected = RewardModel(backbone, members, token_damage, dictionary).score([PROMPT], ["3 7"])
+    expected = RewardModel(backbone, members, ensemble, dictionary).score([PROMPT], ["3 7"])
     result = invoke("score", PROMPT, "3 7")
     assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(("options", "seed"), [([], 3), (["--model", "notebook"], 4)])
+def test_score_is_the_chosen_models_and_else_the_first_recipes(
+    last_token: LastTokenParams,
+    small_sizes: BackboneSizes,
+    reference_lm: NotebookLM,
+    dictionary: Dictionary,
+    options: list[str],
+    seed: int,
+):
+    result = invoke("score", PROMPT, "3 7", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    rm = notebooks(reference_lm, last_token, small_sizes, seed)
+    expected = expected_rewards(rm, dictionary, [f"{PROMPT} 3 7"])
+    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("model", ["baseline", "", "../sft", "notebook/", "Notebook"])
+def test_model_of_no_recipe_is_named_with_those_that_there_are(model: str):
+    for command in (["score", PROMPT, "7"], ["export", "course", "out.pkl"]):
+        sentence = sentence_of(*command, "--model", model)
+        assert f"params.yaml has no recipe {model!r} under models" in sentence
+        assert "token_damage, notebook" in sentence
+    assert not Path("out.pkl").exists()
+
+
+def test_recipe_that_is_not_trained_yet_is_named(project: Path):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("  notebook: ", "  newer: "))
+    sentence = sentence_of("score", PROMPT, "7", "--model", "newer")
+    assert "data/models/newer/config.json doesn't exist" in sentence
+    assert "dvc repro" in sentence
 
 
 @pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.csv", "pairs.parquet"])
@@ -252,8 +319,8 @@ def test_missing_pairs_are_named():
         "data/dictionary.json",
         "data/sft/config.json",
         "data/sft/model.safetensors",
-        "data/reward_model/config.json",
-        "data/reward_model/model.safetensors",
+        "data/models/token_damage/config.json",
+        "data/models/token_damage/model.safetensors",
     ],
 )
 def test_missing_part_is_named(project: Path, name: str):
@@ -270,8 +337,8 @@ def test_missing_part_is_named(project: Path, name: str):
         "data/dictionary.json",
         "data/sft/config.json",
         "data/sft/model.safetensors",
-        "data/reward_model/config.json",
-        "data/reward_model/model.safetensors",
+        "data/models/token_damage/config.json",
+        "data/models/token_damage/model.safetensors",
     ],
 )
 def test_cut_part_is_named(project: Path, name: str):
@@ -286,18 +353,20 @@ def test_reward_model_of_another_language_model_is_refused(project: Path):
     assert "another language model" in sentence_of("score", PROMPT, "7")
 
 
-@pytest.mark.parametrize(("options", "seed", "rate"), [([], 3, 2e-3), (["--baseline"], 4, 3e-4)])
+@pytest.mark.parametrize(
+    ("options", "seed", "rate"), [([], 3, 2e-3), (["--model", "notebook"], 4, 3e-4)]
+)
 def test_export_is_loaded_by_the_notebook(
     project: Path,
     reference_lm: NotebookLM,
-    last_token: RewardModelParams,
+    last_token: LastTokenParams,
     dictionary: Dictionary,
     small_sizes: BackboneSizes,
     options: list[str],
     seed: int,
     rate: float,
 ):
-    """The reward model or the baseline, each with its own recipe's learning rate."""
+    """Each reward model with its own recipe's learning rate."""
     reference_rm = notebooks(reference_lm, last_token, small_sizes, seed)
     result = invoke("export", "course", project / "course/step3.pkl", *options)
     assert (result.exit_code, result.stdout) == (0, "")
@@ -320,35 +389,40 @@ def test_export_says_which_epoch_was_kept(project: Path):
 
 
 @pytest.mark.parametrize(
-    ("readout", "found"),
-    [("token_damage", "2 token_damage readouts"), ("last_token", "2 last_token readouts")],
+    ("seeds", "readout", "found"),
+    [
+        ([3, 4], "token_damage", "2 token_damage readouts"),
+        ([3], "token_damage", "1 token_damage readout"),
+        ([3, 4], "last_token", "2 last_token readouts"),
+    ],
 )
 def test_what_the_course_cannot_hold_is_not_exported(
     project: Path,
-    token_damage: RewardModelParams,
+    request: pytest.FixtureRequest,
     small_sizes: BackboneSizes,
+    seeds: list[int],
     readout: str,
     found: str,
 ):
-    params = token_damage.model_copy(update={"readout": readout})
-    save_members(project / "data/reward_model", params, small_sizes, [3, 4])
+    params = request.getfixturevalue(readout)
+    save_members(project / "data/models/token_damage", params, small_sizes, seeds)
     sentence = sentence_of("export", "course", "step3.pkl")
-    assert f"data/reward_model holds {found}" in sentence
-    assert "--baseline" in sentence
+    assert f"data/models/token_damage holds {found}" in sentence
+    assert "--model notebook" in sentence
     assert not (project / "step3.pkl").exists()
-    assert invoke("export", "course", "step3.pkl", "--baseline").exit_code == 0
+    assert invoke("export", "course", "step3.pkl", "--model", "notebook").exit_code == 0
 
 
-def test_export_to_a_bad_place_is_named(project: Path):
-    (project / "place").write_text("a file")
-    assert "place/step3.pkl can't be written" in sentence_of("export", "course", "place/step3.pkl")
+def test_export_to_a_bad_path_is_named(project: Path):
+    (project / "file").write_text("a file")
+    assert "file/step3.pkl can't be written" in sentence_of("export", "course", "file/step3.pkl")
 
 
 @pytest.mark.parametrize("best", [None, {}, [], {"epoch": "three", "train_loss": 0.5}], ids=str)
 def test_config_without_its_best_epoch_is_named(project: Path, best: object):
-    path = project / "data/reward_model/config.json"
+    path = project / "data/models/token_damage/config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "best": best}))
-    assert "data/reward_model/config.json" in sentence_of("export", "course", "step3.pkl")
+    assert "data/models/token_damage/config.json" in sentence_of("export", "course", "step3.pkl")
 
 
 @pytest.mark.usefixtures("project")
@@ -359,8 +433,8 @@ def test_check_is_quiet_when_all_is_well():
 
 def test_check_names_the_parameter(project: Path):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("batch_size: 100", "batch_size: 0"))
-    assert "baseline.train.batch_size is 0" in sentence_of("check")
+    path.write_text(path.read_text().replace("batch_size: 100 ", "batch_size: 0 "))
+    assert "models.notebook.training.batch_size is 0" in sentence_of("check")
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5])
@@ -394,9 +468,9 @@ def test_check_removes_a_record_of_users_that_was_cut_short(project: Path, conte
 
 
 def test_check_says_what_was_made_elsewhere(project: Path):
-    environment.record("train_rm")
+    environment.record("train_rm@notebook")
     notes = json.loads((project / "environment.json").read_text())
-    assert notes == {"train_rm": environment.here()}
+    assert notes == {"train_rm@notebook": environment.here()}
     assert invoke("check").output == ""
     elsewhere = {**notes, "evaluate": "torch 1.0, Python 3.12.0, Linux aarch64 DEFAULT"}
     (project / "environment.json").write_text(json.dumps(elsewhere))
@@ -424,7 +498,9 @@ def test_summary_shows_metrics_and_figures():
     for line, (stage, values) in zip(lines, METRICS.items(), strict=False):
         shown = "  ".join(f"{name} {value}" for name, value in values.items())
         assert line.split(maxsplit=1) == [stage, shown]
-    assert "metrics/plots/learning_curve.png" in result.stdout
+    assert "token_damage  0.988  (0.970 – 0.990)  n 1200" in result.stdout
+    assert "notebook      0.750  (0.700 – 0.800)  n 1200" in result.stdout
+    assert "metrics/plots/learning_curves.png" in result.stdout
     assert "metrics/plots/examples.csv" in result.stdout
     assert "dvc exp run -S" in result.stdout
 

@@ -18,36 +18,53 @@ from notebook_reference import (
 
 from goldrm.commands.export_course import write_reward_model
 from goldrm.commands.params import Params
+from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.reward_model.model import RewardModel
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.model import RewardModel, save_reward_model
 from goldrm.task.dictionary import Dictionary
-from goldrm.training.params import TrainParams
+from goldrm.training.params import Recipe
 
 BEST = {"epoch": 12, "step": 60, "train_loss": 0.25, "validation_loss": 0.5}
 PROMPT = "generate an arithmetic series with 5 terms starting with value 2 and common difference 2"
 
 
 @pytest.fixture(scope="module")
-def train(params: Params) -> TrainParams:
-    """The notebook's recipe."""
-    return params.baseline.train
+def recipe(params: Params) -> Recipe:
+    """The notebook's."""
+    return params.models["notebook"]
 
 
 @pytest.fixture
-def readout(last_token: RewardModelParams, small_sizes: BackboneSizes) -> LastTokenReadout:
-    return new_readout(last_token, small_sizes, seed=0)
+def readout(recipe: Recipe, small_sizes: BackboneSizes) -> LastTokenReadout:
+    readout = new_readout(recipe.readout, small_sizes, seed=0)
+    assert isinstance(readout, LastTokenReadout)
+    return readout
 
 
 @pytest.fixture
-def path(backbone: Backbone, readout: LastTokenReadout, train: TrainParams, tmp_path: Path) -> Path:
+def trained(
+    backbone: Backbone,
+    readout: LastTokenReadout,
+    recipe: Recipe,
+    dictionary: Dictionary,
+    tmp_path: Path,
+) -> TrainedModel:
+    """The notebook's reward model, as a stage leaves it."""
+    states = [readout.state_dict()]
+    save_reward_model(tmp_path / "rm", states, recipe.readout, recipe.ensemble, "ab" * 32, BEST)
+    reward_model = RewardModel(backbone, [readout], recipe.ensemble, dictionary)
+    return TrainedModel(tmp_path / "rm", reward_model, recipe)
+
+
+@pytest.fixture
+def path(trained: TrainedModel, tmp_path: Path) -> Path:
     """An exported reward model."""
     path = tmp_path / "exported.pkl"
-    write_reward_model(path, backbone, readout, train, BEST)
+    write_reward_model(path, trained)
     return path
 
 
@@ -63,18 +80,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def test_notebook_loads_it_and_predicts_the_same_rewards(
-    path: Path,
-    backbone: Backbone,
-    readout: LastTokenReadout,
-    dictionary: Dictionary,
-    last_token: RewardModelParams,
-    other_lm: NotebookLM,
+    path: Path, trained: TrainedModel, dictionary: Dictionary, other_lm: NotebookLM
 ):
     completions = ["2 4 6 8 10", "2 4 6 8 16", "2", "2 4 6 8 10 <EOS>", " ".join(["7"] * 25)]
     texts = [f"{PROMPT} {completion}" for completion in completions]
     sequences = [torch.tensor(dictionary.encode(text)) for text in texts]
-    reward_model = RewardModel(backbone, [readout], last_token, dictionary)
-    rewards = reward_model.score([PROMPT] * 5, completions)
+    rewards = trained.reward_model.score([PROMPT] * 5, completions)
     loaded = load_rm_checkpoint(path, other_lm).eval()
     with torch.no_grad():
         assert loaded.predict(sequences).tolist() == pytest.approx(rewards, abs=1e-5)
@@ -132,11 +143,9 @@ def test_notebook_trains_on_from_it(path: Path, other_lm: NotebookLM, dictionary
         assert not torch.equal(tensor, exported["SL_RMnet_dict"][f"reward_prediction.{name}"])
 
 
-def test_exporting_twice_gives_the_same_bytes(
-    path: Path, backbone: Backbone, readout: LastTokenReadout, train: TrainParams, tmp_path: Path
-):
+def test_exporting_twice_gives_the_same_bytes(path: Path, trained: TrainedModel, tmp_path: Path):
     again = tmp_path / "elsewhere" / "another name.pkl"
-    write_reward_model(again, backbone, readout, train, BEST)
+    write_reward_model(again, trained)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -149,10 +158,8 @@ def test_exporting_changes_nothing(
     assert all(parameter.requires_grad for parameter in readout.parameters())
 
 
-def test_file_that_cannot_be_written_is_named(
-    backbone: Backbone, readout: LastTokenReadout, train: TrainParams, tmp_path: Path
-):
+def test_file_that_cannot_be_written_is_named(trained: TrainedModel, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GoldrmError, match=r"file/exported\.pkl can't be written"):
-        write_reward_model(tmp_path / "file" / "exported.pkl", backbone, readout, train, BEST)
+        write_reward_model(tmp_path / "file" / "exported.pkl", trained)
     assert (tmp_path / "file").read_text() == "in the way"

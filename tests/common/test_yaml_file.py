@@ -55,6 +55,14 @@ def test_aliases_and_merges(tmp_path: Path):
     assert read_yaml(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 2}, "c": {"x": 1, "y": 3}}
 
 
+@pytest.mark.parametrize("directive", ["", "%YAML 1.1\n---\n"])
+def test_anchor_that_is_used_again_is_no_warning(tmp_path: Path, directive: str):
+    """Which would be six lines on the terminal; nor is a number that YAML 1.1 doesn't know."""
+    path = tmp_path / "params.yaml"
+    path.write_text(f"{directive}a: &a 1\nb: &a 2\nc: *a\nd: 1e5\n")
+    assert read_yaml(path) == {"a": 1, "b": 2, "c": 2, "d": 1e5}
+
+
 @pytest.mark.parametrize("content", [b"seed: 0\nseed: 1", b"train: {epochs: 1, epochs: 2}"])
 def test_doubled_key_is_refused(tmp_path: Path, content: bytes):
     sentence = sentence_for(tmp_path, content)

@@ -1,6 +1,6 @@
-"""The whole evaluation: of a small real model, and of one that knows the gold rewards."""
+"""The whole evaluation: of small real models, and of one that knows the gold rewards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -11,50 +11,72 @@ import torch
 from notebook_reference import NotebookLM
 from pandas.testing import assert_frame_equal
 
-from goldrm.commands.params import Params
+from goldrm.common.workers import ALONE, Workers
 from goldrm.edits.random_edits import random_edit
-from goldrm.evaluation.evaluate import BASELINES, Material, drawn_test_prompts, judge
+from goldrm.evaluation.evaluate import EvaluationData, drawn_test_prompts, evaluate_models
+from goldrm.evaluation.params import BestOfNParams, EvaluateParams
 from goldrm.generation.pairs import preference_pairs
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.model import RewardModel
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.params import (
+    LastTokenParams,
+    PlainEnsembleParams,
+    ReadoutParams,
+    TokenDamageParams,
+)
 from goldrm.task.dictionary import Dictionary
+from goldrm.task.params import GoldRewardParams
 from goldrm.task.series import Split, split_text
 from goldrm.task.task import Task
+
+ENSEMBLE = PlainEnsembleParams(members=2, combine="mean")
+PARAMS = EvaluateParams(
+    best_of_n=BestOfNParams(prompts=4, completions=8),
+    probed_prompts=2,
+    search_rounds=2,
+    bootstrap_samples=100,
+    confidence=0.95,
+    examples=3,
+)
+RECIPES = ["small", "notebook"]
 
 
 @dataclass(frozen=True)
 class Oracle(RewardModel):
-    """A reward model whose rewards are the gold rewards."""
+    """A reward model whose rewards are the gold rewards; it notes what it is asked."""
 
     task: Task
+    asked: list[tuple[str, str]]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], workers: Workers = ALONE
+    ) -> list[float]:
         """The exact reward of each."""
+        self.asked.extend(zip(prompts, completions, strict=True))
         rewards: list[float] = []
         for prompt, completion in zip(prompts, completions, strict=True):
-            asked = split_text(prompt)
-            assert asked
+            parts = split_text(prompt)
+            assert parts
             row = self.task.series(
-                0, self.task.space.id_of(asked[0]), list(map(int, completion.split()))
+                0, self.task.space.id_of(parts[0]), list(map(int, completion.split()))
             )
             rewards.append(row["gold_reward"])
         return rewards
 
 
 def edited(task: Task, prompt_ids: list[int], copies: int) -> pd.DataFrame:
-    """Each prompt's exact series and edits of it; the last group has one completion more."""
+    """Each prompt's exact series and edits of it."""
     rng = Random(0)
     rows: list[dict[str, object]] = []
     for group, prompt_id in enumerate(prompt_ids):
         prompt = task.space[prompt_id]
         exact = prompt.exact(100)
         rows.append(task.series(group, prompt_id, exact))
-        for _ in range(copies - (group < len(prompt_ids) - 1)):
+        for _ in range(copies - 1):
             values = random_edit(exact, prompt.difference, 100, rng)
             rows.append(task.series(group, prompt_id, values))
-    return task.with_prompts(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def prompts_of(task: Task, split: Split) -> list[int]:
@@ -62,116 +84,154 @@ def prompts_of(task: Task, split: Split) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def small(params: Params) -> Params:
-    changes = {"bootstrap_samples": 100, "probed_prompts": 2, "search_rounds": 2, "examples": 3}
-    return params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
+def completions(task: Task) -> dict[Split, pd.DataFrame]:
+    splits: tuple[Split, ...] = ("test", "validation")
+    return {split: task.with_prompts(edited(task, prompts_of(task, split), 3)) for split in splits}
 
 
 @pytest.fixture(scope="module")
-def material(task: Task) -> Material:
-    test, validation = (
-        edited(task, prompts_of(task, split), 3) for split in ("test", "validation")
-    )
-    return Material(
-        pairs=preference_pairs(test, task),
-        completions=test,
-        validation_pairs=preference_pairs(validation, task),
-        validation_completions=validation,
-        best_of=edited(task, prompts_of(task, "test")[:4], 7),
+def data(task: Task, completions: dict[Split, pd.DataFrame]) -> EvaluationData:
+    return EvaluationData.prepared(
+        {split: preference_pairs(table, task) for split, table in completions.items()},
+        completions,
+        edited(task, prompts_of(task, "test")[:4], 8),
+        drawn_test_prompts(task, PARAMS.probed_prompts, seed=0),
+        task,
     )
 
 
-def readouts(
-    backbone: Backbone, dictionary: Dictionary, reward_model: RewardModelParams
-) -> RewardModel:
+@pytest.fixture
+def models(
+    backbone: Backbone,
+    dictionary: Dictionary,
+    token_damage: TokenDamageParams,
+    last_token: LastTokenParams,
+) -> dict[str, RewardModel]:
     """Readouts that haven't learned anything."""
-    members = [new_readout(reward_model, backbone.sizes, seed) for seed in range(2)]
-    return RewardModel(backbone, members, reward_model, dictionary)
 
+    def model(readout: ReadoutParams) -> RewardModel:
+        members = [new_readout(readout, backbone.sizes, seed) for seed in range(2)]
+        return RewardModel(backbone, members, ENSEMBLE, dictionary)
 
-@pytest.fixture
-def model(backbone: Backbone, dictionary: Dictionary, params: Params) -> RewardModel:
-    changes = {"layers": [0, 2], "prompt_layers": [1], "hidden_size": 8, "channels": 4}
-    return readouts(backbone, dictionary, params.reward_model.model_copy(update=changes))
-
-
-@pytest.fixture
-def notebook(backbone: Backbone, dictionary: Dictionary, params: Params) -> RewardModel:
-    return readouts(backbone, dictionary, params.baseline.reward_model)
+    return {"small": model(token_damage), "notebook": model(last_token)}
 
 
 @pytest.fixture
 def tables(
-    model: RewardModel,
-    notebook: RewardModel,
+    models: Mapping[str, RewardModel],
     task: Task,
-    material: Material,
-    small: Params,
+    data: EvaluationData,
+    gold_reward_params: GoldRewardParams,
 ) -> dict[str, pd.DataFrame]:
-    return judge(model, notebook, task, material, small.gold_reward, small.evaluate, 0)
+    return evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
 
 
-def test_every_table_has_rows(tables: dict[str, pd.DataFrame]):
-    assert {name for name, table in tables.items() if len(table)} == {
-        *("statistics", "compared", "breakdown", "reward_vs_gold", "calibration"),
-        *("probability", "reliability", "best_of_n", "probes", "one_off"),
-        *("over_estimates", "examples"),
+def test_every_table_has_rows_of_every_model(tables: dict[str, pd.DataFrame]):
+    of_models = {name: list(table["model"].unique()) for name, table in tables.items()}
+    assert of_models == {
+        "statistics": [*RECIPES, "log_prob", "mean_log_prob", "length"],
+        "best_of_n": [*RECIPES, "log_prob", "oracle", "random"],
+        **dict.fromkeys(
+            [
+                *("reward_vs_gold", "breakdown", "calibration", "probability", "reliability"),
+                *("probes", "one_off", "over_estimates", "examples"),
+            ],
+            RECIPES,
+        ),
     }
-    assert set(tables["compared"]["scorer"]) == {"reward", *BASELINES}
-    assert len(tables["over_estimates"]) == 2 * 3
-    assert len(tables["examples"]) == 3 * 3
+    assert {list(table)[0] for table in tables.values()} == {"model"}
+    assert (tables["over_estimates"].groupby("model").size() == 2 * 3).all()
+    assert (tables["examples"].groupby("model").size() == 3 * 3).all()
 
 
-def test_scores_are_the_models_own(
+def test_a_row_is_of_the_model_that_it_names(
     tables: dict[str, pd.DataFrame],
-    model: RewardModel,
-    notebook: RewardModel,
+    models: Mapping[str, RewardModel],
+    completions: dict[Split, pd.DataFrame],
+    data: EvaluationData,
+):
+    distinct = completions["test"].drop_duplicates(["prompt_id", "completion"])
+    texts = distinct["prompt"].tolist(), distinct["completion"].tolist()
+    for name, model in models.items():
+        parts = {table: rows[rows["model"] == name] for table, rows in tables.items()}
+        points = parts["reward_vs_gold"]
+        assert points["completion"].tolist() == texts[1]
+        assert points["reward"].tolist() == pytest.approx(model.score(*texts), abs=1e-5)
+        for shown in (parts["examples"], parts["over_estimates"]):
+            rewards = model.score(shown["prompt"].tolist(), shown["completion"].tolist())
+            assert shown["reward"].tolist() == pytest.approx(rewards, abs=1e-5)
+        reward = points["reward"].reset_index(drop=True)
+        gold_reward = points["gold_reward"].reset_index(drop=True)
+        mae = parts["statistics"].set_index("statistic").loc["mae"]
+        assert mae[["value", "n"]].tolist() == pytest.approx(
+            [(reward - gold_reward).abs().mean(), len(distinct)]
+        )
+    probed = data.probes[data.probes["kind"] == "one_off"]
+    assert (tables["one_off"].groupby("model")["n"].sum() == len(probed)).all()
+
+
+def test_the_language_models_scores_are_its_own(
+    models: Mapping[str, RewardModel],
     reference_lm: NotebookLM,
     dictionary: Dictionary,
-    material: Material,
+    task: Task,
+    data: EvaluationData,
+    gold_reward_params: GoldRewardParams,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    table = tables["reward_vs_gold"]
-    distinct = material.completions.drop_duplicates(["prompt_id", "completion"])
-    assert table["completion"].tolist() == distinct["completion"].tolist()
-    texts = table["prompt"].tolist(), table["completion"].tolist()
-    assert table["reward"].tolist() == pytest.approx(model.score(*texts), abs=1e-5)
-    assert table["notebook"].tolist() == pytest.approx(notebook.score(*texts), abs=1e-5)
-    per_token = table["log_probability"] / (table["length"] + 1)  # and the end
-    assert table["mean_log_probability"].tolist() == pytest.approx(per_token.tolist())
-    # The notebook's model over the same window: the prompt ends just behind its middle.
-    prompt, completion = (dictionary.encode(column[0]) for column in texts)
+    """Held against the notebook's model over the same window."""
+    scored: dict[str, pd.DataFrame] = {}
+    with_rewards = EvaluationData.with_rewards
+
+    def noted(self: EvaluationData, rewards: pd.Series) -> EvaluationData:
+        own = with_rewards(self, rewards)
+        scored[str(rewards.name)] = own.completions
+        return own
+
+    monkeypatch.setattr(EvaluationData, "with_rewards", noted)
+    evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
+    row = scored["log_prob"].iloc[0]
+    prompt, completion = dictionary.encode(row["prompt"]), dictionary.encode(row["completion"])
+    # The prompt ends just behind the middle.
     padded = [dictionary.pad_id] * (21 - len(prompt)) + prompt + completion
     with torch.no_grad():
         logits = reference_lm(torch.tensor([padded]))[0]
     said = [*completion, dictionary.eos_id]
     expected = logits.log_softmax(-1)[20 : 20 + len(said)].gather(1, torch.tensor(said)[:, None])
-    assert table["log_probability"][0] == pytest.approx(expected.sum().item(), abs=1e-3)
+    assert row["reward"] == pytest.approx(expected.sum().item(), abs=1e-3)
+    length = scored["length"]["reward"]
+    assert length.tolist() == [len(text.split()) for text in data.completions["completion"]]
+    per_token = scored["log_prob"]["reward"] / (length + 1)  # and the end
+    assert scored["mean_log_prob"]["reward"].tolist() == pytest.approx(per_token.tolist())
 
 
-def test_the_same_again(
+def test_the_same_again_also_beside_another_model(
     tables: dict[str, pd.DataFrame],
-    model: RewardModel,
-    notebook: RewardModel,
+    models: dict[str, RewardModel],
     task: Task,
-    material: Material,
-    small: Params,
+    data: EvaluationData,
+    gold_reward_params: GoldRewardParams,
 ):
-    again = judge(model, notebook, task, material, small.gold_reward, small.evaluate, 0)
+    again = evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
+    del models["small"]
+    alone = evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
     for name, table in tables.items():
         assert_frame_equal(table, again[name])
+        others = table[table["model"] != "small"].reset_index(drop=True)
+        assert_frame_equal(others, alone[name])
 
 
 def test_a_model_that_knows_the_gold_rewards_is_found_perfect(
     backbone: Backbone,
     dictionary: Dictionary,
-    notebook: RewardModel,
     task: Task,
-    material: Material,
-    small: Params,
+    data: EvaluationData,
+    gold_reward_params: GoldRewardParams,
 ):
-    oracle = Oracle(backbone, [], notebook.params, dictionary, task)
-    found = judge(oracle, notebook, task, material, small.gold_reward, small.evaluate, 0)
-    values = found["statistics"].set_index("statistic")["value"]
+    oracle = Oracle(backbone, [], ENSEMBLE, dictionary, task, [])
+    found = evaluate_models({"best": oracle}, task, data, gold_reward_params, PARAMS, 0, ALONE)
+    statistics = found["statistics"][found["statistics"]["model"] == "best"]
+    values = statistics.set_index("statistic")["value"]
     ones = ["accuracy", "accuracy_clear", "spearman", "kendall", "r_squared"]
     assert values[[*ones, "spearman_within", "kendall_within"]].tolist() == pytest.approx([1] * 7)
     assert values[["mse", "mae", "length_partial"]].tolist() == pytest.approx([0] * 3)
@@ -183,25 +243,39 @@ def test_a_model_that_knows_the_gold_rewards_is_found_perfect(
     plain, fitted = soft[["excess", "brier", "ece"]].to_numpy()
     assert plain == pytest.approx(0, abs=1e-9)
     assert fitted == pytest.approx(0, abs=1e-6)  # a temperature is found to about so much
-    picks = found["best_of_n"].set_index(["picked_by", "n"])
-    assert picks.loc["reward", "gold_reward"].tolist() == pytest.approx(
+    picks = found["best_of_n"].set_index(["model", "n"])
+    assert picks.loc["best", "gold_reward"].tolist() == pytest.approx(
         picks.loc["oracle", "gold_reward"].tolist()
     )
-    regret_and_best = picks.loc["reward", ["regret", "best"]].to_numpy()
+    regret_and_best = picks.loc["best", ["regret", "best"]].to_numpy()
     assert abs(regret_and_best - [0, 1]).max() == pytest.approx(0, abs=1e-9)
     assert (found["probes"]["value"] == 1).all()
     assert found["over_estimates"]["error"].abs().max() == 0
 
 
-def test_best_of_n_counts_as_many_completions_of_every_prompt(
-    tables: dict[str, pd.DataFrame], material: Material
+def test_no_completion_of_the_data_is_scored_twice(
+    backbone: Backbone,
+    dictionary: Dictionary,
+    task: Task,
+    data: EvaluationData,
+    gold_reward_params: GoldRewardParams,
 ):
-    """Three prompts have 7 completions and one 8, of which the first 7 count."""
-    table = tables["best_of_n"]
-    assert sorted(table["n"].unique()) == [1, 2, 4]
-    first = material.best_of.groupby("group").head(7)
-    one = table[table["n"] == 1]
-    assert np.allclose(one["gold_reward"], first["gold_reward"].mean())
+    oracle = Oracle(backbone, [], ENSEMBLE, dictionary, task, [])
+    params = PARAMS.model_copy(update={"search_rounds": 0})
+    evaluate_models({"best": oracle}, task, data, gold_reward_params, params, 0, ALONE)
+    tables = (data.completions, data.validation_completions, data.best_of, data.probes)
+    both = [list(zip(table["prompt"], table["completion"], strict=True)) for table in tables]
+    assert sorted(oracle.asked) == sorted({text for texts in both for text in texts})
+
+
+def test_completions_without_a_number_are_no_pick(task: Task, data: EvaluationData):
+    best_of = edited(task, prompts_of(task, "test")[:2], 4)
+    best_of.loc[1, "gold_reward"] = np.nan
+    splits: dict[Split, pd.DataFrame] = {"test": data.pairs, "validation": data.validation_pairs}
+    completions = {"test": data.completions, "validation": data.validation_completions}
+    prepared = EvaluationData.prepared(splits, completions, best_of, [0], task)
+    assert prepared.best_of["group"].tolist() == [0] * 3 + [1] * 4
+    assert prepared.best_of["prompt"].notna().all()
 
 
 def test_test_prompts_are_drawn_by_the_seed(task: Task):

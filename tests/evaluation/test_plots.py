@@ -2,12 +2,16 @@
 
 import functools
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from goldrm.common.errors import GoldrmError
@@ -15,74 +19,128 @@ from goldrm.evaluation import plots
 
 
 def intervals(**columns: list[str]) -> pd.DataFrame:
-    """Values of 0.9, 0.8, … each in the middle of an interval."""
+    """Values of 0.9, 0.8, … each in the middle of an interval, of 3 rows."""
     rows = pd.DataFrame(columns)
     value = 0.9 - 0.1 * np.arange(len(rows))
-    return rows.assign(value=value, low=value - 0.05, high=value + 0.05)
+    return rows.assign(value=value, low=value - 0.05, high=value + 0.05, n=3)
 
 
-TABLES = {
-    "reward_vs_gold": pd.DataFrame({"gold_reward": [7.0, 2.0, 5.0], "reward": [6.8, 3.0, 4.5]}),
-    "learning_curve": pd.DataFrame(
-        {
-            "step": [10, 20, 30, 40],
-            "train_loss": [4.0, 2.0, 1.0, 0.5],
-            "validation_loss": [4.5, 2.5, 2.1, 2.9],
-            "train_accuracy": [0.5, 0.7, 0.9, 1.0],
-            "validation_accuracy": [0.5, 0.6, 0.65, 0.6],
-        }
-    ),
-    "calibration": pd.DataFrame(
-        {"mean_gold_reward": [2.0, 6.5], "mean_reward": [3.0, 6.0], "std_reward": [0.5, 0.0]}
-    ),
-    "reliability": pd.DataFrame(
-        {
-            "targets": ["hard", "hard", "soft", "hard"],
-            "temperature": [1.0, 1.0, 1.0, 2.5],
-            "mean_confidence": [0.6, 0.9, 0.7, 0.55],
-            "mean_target": [0.7, 1.0, 0.65, 0.8],
-        }
-    ),
-    "breakdown": intervals(
-        by=["margin", "margin", "template", "terms", "mistake", "held_out"],
-        label=["0-0.1", "2-inf", "1", "14", "wrong_first_term", "False"],
-    ),
-    "compared": intervals(
-        scorer=["reward", "reward", "mean_log_probability", "mean_log_probability"],
-        statistic=["accuracy", "spearman"] * 2,
-    ),
-    "best_of_n": pd.DataFrame(
-        {
-            "picked_by": ["reward", "log_probability", "oracle", "random"] * 2,
-            "n": [1] * 4 + [2] * 4,
-            "kl_bound": [0.0] * 4 + [0.193] * 4,
-            "gold_reward": [5.0] * 4 + [6.0, 5.5, 6.2, 5.0],
-            "low": [4.5] * 4 + [5.5, 5.0, 5.7, 4.5],
-            "high": [5.5] * 4 + [6.5, 6.0, 6.7, 5.5],
-        }
-    ),
-    "probes": intervals(label=["one_off", "swapped", "one_off_further"]),
-    "one_off": pd.DataFrame(
-        {"size": [1, 2, 3], "reward": [6.0, 6.1, 5.0], "gold_reward": [6.45, 6.25, 6.1]}
-    ),
-}
+def of_models(names: list[str], table: pd.DataFrame) -> pd.DataFrame:
+    """The table of each model, one below the other."""
+    return pd.concat([table.assign(model=name) for name in names], ignore_index=True)
+
+
+RECIPES = ["token_damage", "notebook"]
+CURVE = pd.DataFrame(
+    {
+        "step": [10, 20, 30, 40],
+        "train_loss": [4.0, 2.0, 1.0, 0.5],
+        "validation_loss": [4.5, 2.5, 2.1, 2.9],
+        "train_accuracy": [0.5, 0.7, 0.9, 1.0],
+        "validation_accuracy": [0.5, 0.6, 0.65, 0.6],
+    }
+)
+
+
+def tables_of(recipes: list[str]) -> dict[str, pd.DataFrame]:
+    """What the evaluation of these recipes may come to."""
+    scorers = [*recipes, "log_prob", "mean_log_prob", "length"]
+    pickers = [*recipes, "log_prob", "oracle", "random"]
+    return {
+        "reward_vs_gold": pd.DataFrame(
+            {
+                "model": [*recipes, recipes[0]],
+                "gold_reward": [*range(3, 3 + len(recipes)), 2.0],
+                "reward": [*range(4, 4 + len(recipes)), 3.0],
+            }
+        ),
+        "statistics": intervals(
+            model=[name for name in scorers for _ in range(2)],
+            statistic=["accuracy", "spearman"] * len(scorers),
+        ),
+        "calibration": of_models(
+            recipes,
+            pd.DataFrame(
+                {
+                    "mean_gold_reward": [2.0, 6.5],
+                    "mean_reward": [3.0, 6.0],
+                    "std_reward": [0.5, 0.0],
+                }
+            ),
+        ),
+        "reliability": of_models(
+            recipes,
+            pd.DataFrame(
+                {
+                    "targets": ["hard", "hard", "soft", "hard"],
+                    "temperature": [1.0, 1.0, 1.0, 2.5],
+                    "mean_confidence": [0.6, 0.9, 0.7, 0.55],
+                    "mean_target": [0.7, 1.0, 0.65, 0.8],
+                }
+            ),
+        ),
+        "breakdown": of_models(
+            recipes,
+            intervals(
+                by=["margin", "margin", "template", "terms", "mistake", "held_out"],
+                label=["0-0.1", "2-inf", "1", "14", "wrong_first_term", "False"],
+            ),
+        ),
+        "best_of_n": pd.DataFrame(
+            {
+                "model": pickers * 2,
+                "n": [1] * len(pickers) + [2] * len(pickers),
+                "kl_bound": [0.0] * len(pickers) + [0.193] * len(pickers),
+                "gold_reward": [5.0] * len(pickers) + [6.0 + 0.1 * i for i in range(len(pickers))],
+                "low": [4.5] * len(pickers) + [5.5 + 0.1 * i for i in range(len(pickers))],
+                "high": [5.5] * len(pickers) + [6.5 + 0.1 * i for i in range(len(pickers))],
+                "prompts": 40,
+            }
+        ),
+        "probes": of_models(recipes, intervals(probe=["one_off", "swapped", "one_off_further"])),
+        "one_off": of_models(
+            recipes,
+            pd.DataFrame(
+                {"size": [1, 2, 3], "reward": [6.0, 6.1, 5.0], "gold_reward": [6.45, 6.25, 6.1]}
+            ),
+        ),
+    }
+
+
+TABLES = tables_of(RECIPES)
 NAMES = [
-    *("learning_curve", "reward_vs_gold", "calibration", "breakdown", "best_of_n", "probes"),
-    "compared",
+    *("learning_curves", "reward_vs_gold", "statistics", "breakdown", "calibration", "best_of_n"),
+    "probes",
 ]
-# A table may have a single row (the comparison: a single scorer), and values outside intervals.
-SINGLE = {name: table[: 2 if name == "compared" else 1] for name, table in TABLES.items()}
-OUTSIDE = {
-    name: table.assign(low=table["value"] + 0.01) if "value" in table else table
-    for name, table in TABLES.items()
+# A name may have 40 letters. A table may have a single row a model, and values outside intervals.
+FOUR = [*RECIPES, "a_recipe_whose_name_is_as_long_as_may_be", "edits_of_other_kinds"]
+CASES = {
+    "two": TABLES,
+    "one": tables_of(RECIPES[:1]),
+    "four": tables_of(FOUR),
+    "single": {
+        name: table.groupby(
+            ["model", *(key for key in ("statistic", "by") if key in table)], sort=False
+        ).head(1)
+        for name, table in TABLES.items()
+    },
+    "outside": {
+        name: table.assign(low=table["value"] + 0.01) if "value" in table else table
+        for name, table in TABLES.items()
+    },
 }
-CASES = {"several": TABLES, "single": SINGLE, "outside": OUTSIDE}
+
+
+def draw(case: str) -> dict[str, Figure]:
+    tables = CASES[case]
+    recipes = tables["breakdown"]["model"].unique()
+    return plots.figures(tables, {name: CURVE for name in recipes})
 
 
 @functools.cache
-def figures_of(case: str = "several") -> dict[str, Figure]:
+def figures_of(case: str = "two") -> dict[str, Figure]:
     """Drawn once, since drawing takes long; tests only look."""
-    return plots.figures(CASES[case])
+    return draw(case)
 
 
 def figure_of(name: str) -> Figure:
@@ -101,6 +159,11 @@ def tick_labels(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.get_yticklabels()]
 
 
+def legend_of(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def test_there_is_a_figure_of_every_table():
     class Noted(dict[str, pd.DataFrame]):
         used: set[str] = set()
@@ -110,13 +173,13 @@ def test_there_is_a_figure_of_every_table():
             return super().__getitem__(name)
 
     tables = Noted(TABLES)
-    assert list(plots.figures(tables)) == NAMES
+    assert list(plots.figures(tables, {"token_damage": CURVE})) == NAMES
     assert tables.used == set(TABLES)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["two", "single", "outside"])
 def test_pngs_are_the_same_twice(tmp_path: Path, case: str):
-    for folder, figures in (("first", figures_of(case)), ("again", plots.figures(CASES[case]))):
+    for folder, figures in (("first", figures_of(case)), ("again", draw(case))):
         for name, figure in figures.items():
             plots.save(tmp_path / folder / f"{name}.png", figure)
     for name in NAMES:
@@ -125,6 +188,21 @@ def test_pngs_are_the_same_twice(tmp_path: Path, case: str):
         assert content[:8] == b"\x89PNG\r\n\x1a\n"
         assert content[-8:-4] == b"IEND"
         assert b"Matplotlib" not in content  # whose version would change the bytes
+
+
+def test_a_notebooks_backend_does_not_matter(tmp_path: Path):
+    """In a shell of Jupyter's MPLBACKEND names a module that need not be installed here."""
+    script = (
+        "import pandas as pd; from pathlib import Path; from goldrm.evaluation import plots; "
+        "table = pd.DataFrame({'model': ['a'], 'gold_reward': [1.0], 'reward': [2.0]}); "
+        "plots.save(Path('figure.png'), plots.reward_vs_gold(table)); "
+        "import sys; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, "-m", "goldrm.pipeline.run", "script.py"]
+    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | backend)
+    assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -138,95 +216,132 @@ def test_everything_is_labelled_and_nothing_is_cut_off_or_overlaps(name: str, ca
     assert (whole.x1, whole.y1) <= (width, height)
     (caption,) = figure.texts
     assert caption.get_text().endswith(".")
-    parts = [caption.get_window_extent(), *(axes.get_tightbbox() for axes in figure.axes)]
+    parts = [
+        *(part.get_window_extent() for part in (caption, *figure.legends)),
+        *(axes.get_tightbbox() for axes in figure.axes),
+    ]
     for one, other in itertools.combinations(parts, 2):
         assert not one.overlaps(other)
     for axes in figure.axes:
-        assert axes.get_xlabel()
+        assert axes.get_xlabel() or name == "learning_curves"
         assert axes.get_ylabel() or tick_labels(axes)
 
 
-def test_scatter_shows_the_points_and_the_diagonal():
-    (axes,) = figure_of("reward_vs_gold").axes
-    points = np.asarray(axes.collections[0].get_offsets())
-    assert points.tolist() == [[7.0, 6.8], [2.0, 3.0], [5.0, 4.5]]
-    ((x, y),) = lines(axes).values()
-    assert x == y == [2.0, 7.0]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("gold reward", "reward")
+@pytest.mark.parametrize("name", ["breakdown", "calibration", "best_of_n", "probes"])
+def test_a_model_has_one_colour_and_the_legend_names_it(name: str):
+    figure = figures_of("four")[name]
+    colours: dict[str, set[str]] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            line = handle.lines[0] if hasattr(handle, "lines") else handle
+            colours.setdefault(label.replace("_", " "), set()).add(to_hex(line.get_color()))
+    assert list(colours) == legend_of(figure)
+    assert all(len(own) == 1 for own in colours.values())
+    recipes = [colours[recipe.replace("_", " ")].pop() for recipe in FOUR]
+    assert len(set(recipes)) == 4
 
 
-@pytest.mark.parametrize(("panel", "name"), [(0, "loss"), (1, "accuracy")])
-def test_learning_curve_shows_both_splits_and_the_best_validation_loss(panel: int, name: str):
-    axes = figure_of("learning_curve").axes[panel]
-    curve, drawn = TABLES["learning_curve"], lines(axes)
+def test_scatter_has_a_panel_a_model_with_its_points_and_the_diagonal():
+    first, second = figure_of("reward_vs_gold").axes
+    assert [axes.get_title() for axes in (first, second)] == ["token damage", "notebook"]
+    points = [axes.collections[0].get_offsets() for axes in (first, second)]
+    assert np.asarray(points[0]).tolist() == [[3.0, 4.0], [2.0, 3.0]]
+    assert np.asarray(points[1]).tolist() == [[4.0, 5.0]]
+    for axes in (first, second):
+        ((x, y),) = lines(axes).values()
+        assert x == y == [2.0, 5.0]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("gold reward", "reward")
+    assert first.get_xlim() == second.get_xlim() == second.get_ylim()  # so that panels compare
+
+
+@pytest.mark.parametrize(("row", "name"), [(0, "accuracy"), (1, "loss")])
+@pytest.mark.parametrize("column", [0, 1])
+def test_learning_curve_shows_both_splits_and_the_best_validation_loss(
+    row: int, name: str, column: int
+):
+    panels = figure_of("learning_curves").axes
+    assert panels[column].get_title() == RECIPES[column].replace("_", " ")
+    axes = panels[2 * row + column]
+    drawn = lines(axes)
     for split in ("train", "validation"):
-        assert drawn[split] == [curve["step"].tolist(), curve[f"{split}_{name}"].tolist()]
+        assert drawn[split] == [CURVE["step"].tolist(), CURVE[f"{split}_{name}"].tolist()]
     assert drawn["kept"][0] == [30.0, 30.0]
     assert axes.get_ylabel() == name
 
 
 def test_calibration_shows_bins_and_unscaled_preferences():
-    left, right = figure_of("calibration").axes
-    assert [[2.0, 6.5], [3.0, 6.0]] in lines(left).values()
-    drawn = lines(right)
-    assert drawn["hard"] == [[0.6, 0.9], [0.7, 1.0]]  # not that at temperature 2.5
-    assert drawn["soft"] == [[0.7], [0.65]]
+    rewards, hard, soft = figure_of("calibration").axes
+    assert [[2.0, 6.5], [3.0, 6.0]] in lines(rewards).values()
+    for recipe in RECIPES:
+        assert lines(hard)[recipe] == [[0.6, 0.9], [0.7, 1.0]]  # not that at temperature 2.5
+        assert lines(soft)[recipe] == [[0.7], [0.65]]
 
 
 def test_breakdown_has_a_panel_a_property():
     axes = figure_of("breakdown").axes
-    assert [each.get_title() for each in axes] == ["margin", "template", "terms", "mistake"]
-    assert [tick_labels(each) for each in axes] == [
-        *(["0-0.1", "2-inf"], ["1"], ["14"], ["wrong first term"])
+    assert [panel.get_title() for panel in axes] == ["margin", "template", "terms", "mistake"]
+    assert [tick_labels(panel) for panel in axes] == [
+        *(["0-0.1 (3)", "2-inf (3)"], ["1 (3)"], ["14 (3)"], ["wrong first term (3)"])
     ]
-    assert [0.9, 0.8] in [x for x, _ in lines(axes[0]).values()]
-    assert len({each.get_xlim() for each in axes}) == 1  # so that panels compare
+    segments = [line.get_segments()[0] for line in axes[0].collections]
+    # Of each model an interval on each line, the first model's above.
+    assert [segment[:, 0].tolist() for segment in segments] == [
+        pytest.approx(ends) for ends in [[0.85, 0.95], [0.75, 0.85]] * 2
+    ]
+    assert [segment[0, 1] for segment in segments] == pytest.approx([-0.175, 0.825, 0.175, 1.175])
+    assert len({panel.get_xlim() for panel in axes}) == 1  # so that panels compare
     assert axes[0].get_ylim()[0] > axes[0].get_ylim()[1]  # the first row on top
 
 
 def test_what_was_held_out_stands_beside_the_rest():
-    both = pd.concat([TABLES["breakdown"], intervals(by=["held_out"], label=["True"])])
-    last = plots.breakdown(both).axes[-1]
-    assert (last.get_title(), tick_labels(last)) == ("held out", ["False", "True"])
+    held_out = of_models(RECIPES, intervals(by=["held_out"], label=["True"]))
+    last = plots.breakdown(pd.concat([TABLES["breakdown"], held_out])).axes[-1]
+    assert (last.get_title(), tick_labels(last)) == ("held out", ["False (3)", "True (3)"])
 
 
 @pytest.mark.parametrize(("panel", "x"), [(0, [1, 2]), (1, [0, 0.193])])
 def test_best_of_n_shows_every_way_to_pick(panel: int, x: list[float]):
     axes = figure_of("best_of_n").axes[panel]
     assert lines(axes) == {
-        "reward": [x, [5, 6]],
-        "log probability": [x, [5, 5.5]],
-        "oracle": [x, [5, 6.2]],
-        "random": [x, [5, 5]],
+        "token_damage": [x, [5, 6]],
+        "notebook": [x, [5, 6.1]],
+        "log_prob": [x, [5, 6.2]],
+        "oracle": [x, [5, pytest.approx(6.3)]],
+        "random": [x, [5, 6.4]],
     }
-    (band,) = axes.collections
-    corners = band.get_paths()[0].vertices
-    assert {tuple(corner) for corner in np.asarray(corners)} >= {(x[1], 5.5), (x[1], 6.5)}
+    bands = [np.asarray(band.get_paths()[0].vertices) for band in axes.collections]
+    assert len(bands) == len(RECIPES)
+    for number, band in enumerate(bands):
+        ends = [(x[1], 5.5 + 0.1 * number), (x[1], 6.5 + 0.1 * number)]
+        assert {tuple(corner) for corner in band} >= set(ends)
 
 
 def test_probes_show_rewards_beside_gold_rewards():
     left, right = figure_of("probes").axes
-    assert tick_labels(left) == ["one off", "swapped", "one off further"]
+    assert tick_labels(left) == ["one off (3)", "swapped (3)", "one off further (3)"]
     assert lines(right) == {
-        "reward": [[1, 2, 3], [6.0, 6.1, 5.0]],
-        "gold reward": [[1, 2, 3], [6.45, 6.25, 6.1]],
+        **dict.fromkeys(RECIPES, [[1, 2, 3], [6.0, 6.1, 5.0]]),
+        "gold_reward": [[1, 2, 3], [6.45, 6.25, 6.1]],
     }
+    assert legend_of(figure_of("probes")) == ["token damage", "notebook", "gold reward"]
 
 
-def test_scorers_are_compared_in_words():
-    accuracy, spearman = figure_of("compared").axes
-    for axes, values, name in (
-        (accuracy, [0.9, 0.7], "accuracy"),
-        (spearman, [0.8, 0.6], "spearman"),
-    ):
-        assert axes.get_xlabel() == name
-        assert tick_labels(axes) == ["reward", "mean log probability"]
-        assert any(x == pytest.approx(values) for x, _ in lines(axes).values())
-        ends = [segment[:, 0].tolist() for segment in axes.collections[0].get_segments()]
+def test_models_stand_beside_what_they_are_compared_with():
+    accuracy, spearman = figure_of("statistics").axes
+    for axes, first, name in ((accuracy, 0.9, "accuracy"), (spearman, 0.8, "spearman")):
+        values = [first - 0.2 * row for row in range(5)]
+        assert axes.get_xlabel() == f"{name}, n = 3"
+        assert tick_labels(axes) == [
+            *("token damage", "notebook", "log prob", "mean log prob", "length")
+        ]
+        points = [line.get_data() for line in axes.get_lines() if len(line.get_xdata()) == 1]
+        assert [float(x[0]) for x, _ in points] == pytest.approx(values)
+        assert [float(y[0]) for _, y in points] == [0, 1, 2, 3, 4]
+        ends = [line.get_segments()[0][:, 0].tolist() for line in axes.collections]
         assert ends == [pytest.approx([value - 0.05, value + 0.05]) for value in values]
 
 
 def test_unwritable_figure_is_named(tmp_path: Path):
     (tmp_path / "plots").write_text("a file")
     with pytest.raises(GoldrmError, match=r"curve\.png can't be written"):
-        plots.save(tmp_path / "plots/curve.png", figure_of("learning_curve"))
+        plots.save(tmp_path / "plots/curve.png", figure_of("statistics"))

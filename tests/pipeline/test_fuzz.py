@@ -34,7 +34,7 @@ from goldrm.common.resume import ResumePoint
 from goldrm.common.tables import read_parquet
 from goldrm.common.tensor_files import read_tensors
 from goldrm.course.files import read_dictionary_tokens, read_sft_checkpoint, read_training_set
-from goldrm.generation.preferences import completions_from_sequences
+from goldrm.generation.course_completions import completions_from_sequences
 from goldrm.lm.sizes import BackboneSizes, sizes_from
 from goldrm.lm.weights import build_backbone, read_config, save_backbone
 from goldrm.reward_model.build import new_readout
@@ -44,6 +44,7 @@ from goldrm.task.task import Task
 
 TIMES = int(os.environ.get("GOLDRM_FUZZ", "1"))
 PROMPT = "generate an arithmetic series with 5 terms starting with value 3 and common difference 4"
+MODEL = "data/models/notebook"
 PAIRS = [
     {"prompt": PROMPT, "chosen": "3 7 11 15 19", "rejected": "3 7"},
     {"prompt": PROMPT, "chosen": "7", "rejected": "100 99"},
@@ -86,10 +87,10 @@ Loader = Callable[[Path], object]
 
 
 def damaged(content: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
-    """Bytes replaced, removed and added at some places; the rest is as it was."""
+    """Bytes replaced, removed and added here and there; the rest is as it was."""
     for share, gone, new in changes:
-        place = int(share * len(content))
-        content = content[:place] + new + content[place + min(gone, len(new) or gone) :]
+        start = int(share * len(content))
+        content = content[:start] + new + content[start + min(gone, len(new) or gone) :]
     return content
 
 
@@ -132,9 +133,11 @@ def project(
     (folder / "data").mkdir()
     (folder / "data/dictionary.json").write_text(dictionary.to_json())
     save_backbone(folder / "data/sft", sizes, state, {"sha256": "ab" * 32})
-    head = params.reward_model.model_copy(update={"readout": "last_token", "members": 1})
-    readout = new_readout(head, sizes, seed=0).state_dict()
-    save_reward_model(folder / "data/reward_model", [readout], head, "ab" * 32, {})
+    recipe = params.models["notebook"]
+    readout = new_readout(recipe.readout, sizes, seed=0).state_dict()
+    save_reward_model(
+        folder / MODEL, [readout], recipe.readout, recipe.ensemble, "ab" * 32, {"epoch": 1}
+    )
     return folder
 
 
@@ -216,7 +219,7 @@ def test_damaged_file_is_read_or_a_sentence(
 
 SCORED = [
     *("params.yaml", "data/dictionary.json", "data/sft/config.json", "data/sft/model.safetensors"),
-    *("data/reward_model/config.json", "data/reward_model/model.safetensors"),
+    *(f"{MODEL}/config.json", f"{MODEL}/model.safetensors"),
     *("pairs.jsonl", "pairs.csv", "pairs.parquet"),
 ]
 
@@ -232,6 +235,7 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_score_is_a_reward_or_a_sentence(here: Path) -> None:
     good = {name: (here / name).read_bytes() for name in SCORED}
+    command = ["score", "--model", "notebook", "--pairs"]
 
     @many(SCORES)
     @given(st.sampled_from(SCORED), edits)
@@ -239,7 +243,7 @@ def test_score_is_a_reward_or_a_sentence(here: Path) -> None:
         pairs = name if name.startswith("pairs") else "pairs.csv"
         (here / name).write_bytes(damaged(good[name], changes))
         try:
-            result = CliRunner().invoke(app, ["score", "--pairs", pairs])
+            result = CliRunner().invoke(app, [*command, pairs])
         finally:
             (here / name).write_bytes(good[name])
         if result.exit_code:
@@ -247,5 +251,5 @@ def test_score_is_a_reward_or_a_sentence(here: Path) -> None:
             assert result.stderr.startswith("goldrm: ")
             assert result.stderr.count("\n") == 1
 
-    assert CliRunner().invoke(app, ["score", "--pairs", "pairs.csv"]).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "pairs.csv"]).exit_code == 0
     score()

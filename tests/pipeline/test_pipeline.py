@@ -22,20 +22,26 @@ from notebook_reference import (
 )
 from small_pipeline import SmallPipeline
 
-from goldrm.lm import weights as backbone_files
+from goldrm.common.tensor_files import read_tensors
+from goldrm.common.yaml_file import read_yaml
 from goldrm.task import dictionary
 
-STAGES = [
-    *("load_dictionary", "fetch_sft", "generate_pairs", "train_rm", "train_baseline", "evaluate")
-]
+TRAININGS = ["train_rm@token_damage", "train_rm@notebook"]
+STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", *TRAININGS, "evaluate"]
 
 
 def stages_run(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", output)
+    return re.findall(r"Running stage '(\S+)'", output)
 
 
 def plots_of(pipeline: SmallPipeline) -> list[Path]:
-    return sorted((pipeline.folder / "metrics/plots").iterdir())
+    plots = pipeline.folder / "metrics/plots"
+    return sorted(path for path in plots.rglob("*.*") if path.is_file())
+
+
+def training_of(recipe: str, **changes: object) -> dict[str, object]:
+    """A change of params.yaml."""
+    return {"models": {recipe: {"training": changes}}}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def pipeline(finished: SmallPipeline) -> Iterator[SmallPipeline]:
 
 def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert stages_run(pipeline.repro().stdout) == []
-    assert "up to date" in pipeline.run("dvc", "status").stdout
+    assert "up to date" in pipeline.run("dvc", "status", "dvc.yaml").stdout
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
     (left,) = (pipeline.folder / ".work").glob("*/*")
     assert left.parent.name == "evaluate", "finished work goes when a later stage starts"
@@ -123,19 +129,79 @@ def test_another_copy_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "expected"),
+    ("change", "expected"),
     [
-        ("evaluate", {"examples": 2}, ["evaluate"]),
-        ("train", {"learning_rate": 1e-3}, ["train_rm", "evaluate"]),
-        ("baseline", {"train": {"learning_rate": 1e-3}}, ["train_baseline", "evaluate"]),
-        ("pairs", {"num_pairs": 200}, STAGES[2:]),
+        ({"evaluate": {"examples": 2}}, ["evaluate"]),
+        (training_of("token_damage", learning_rate=1e-3), [TRAININGS[0], "evaluate"]),
+        (training_of("notebook", learning_rate=1e-3), [TRAININGS[1], "evaluate"]),
+        ({"pairs": {"num_pairs": 200}}, STAGES[2:]),
+        ({"runtime": {"processes": 2}}, []),
     ],
 )
 def test_a_parameter_runs_only_what_depends_on_it(
-    pipeline: SmallPipeline, section: str, change: dict[str, object], expected: list[str]
+    pipeline: SmallPipeline, change: dict[str, object], expected: list[str]
 ) -> None:
-    pipeline.set_params({section: change})
+    pipeline.set_params(change)
     assert stages_run(pipeline.repro().stdout) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("edits/kinds.py", [*TRAININGS, "evaluate"]),
+        ("training/loss.py", TRAININGS),
+        ("evaluation/plots.py", ["evaluate"]),
+        ("evaluation/statistics/metrics.py", ["evaluate"]),
+        ("commands/summary.py", []),
+    ],
+)
+def test_code_runs_only_what_imports_from_its_folder(
+    pipeline: SmallPipeline, module: str, expected: list[str]
+) -> None:
+    """Another kind of edit samples nothing, another colour of a figure trains nothing."""
+    path = pipeline.folder / "src/goldrm" / module
+    path.write_text(f"{path.read_text()}# a comment\n")
+    assert stages_run(pipeline.repro("--dry").stdout) == expected
+
+
+def test_one_recipe_is_trained_alone(pipeline: SmallPipeline) -> None:
+    for recipe in ("token_damage", "notebook"):
+        pipeline.set_params(training_of(recipe, learning_rate=1.5e-3))
+    assert stages_run(pipeline.repro("train_rm@notebook").stdout) == ["train_rm@notebook"]
+    assert stages_run(pipeline.repro().stdout) == ["train_rm@token_damage", "evaluate"]
+
+
+def test_recipe_in_params_is_all_that_another_model_needs(
+    finished: SmallPipeline, tmp_path: Path
+) -> None:
+    """It is trained, evaluated and compared; and what is left of it is not compared any more."""
+    copy = finished.copied(tmp_path / "copy")
+    recipe = read_yaml(copy.folder / "params.yaml")["models"]["notebook"]
+    recipe["ensemble"] = {"members": 2, "combine": "uncertainty", "variance_weight": 0.5}
+    copy.set_params({"models": {"third": recipe}})
+    assert stages_run(copy.repro().stdout) == ["train_rm@third", "evaluate"]
+    assert json.loads((copy.folder / "metrics/third.json").read_text()).keys() == {
+        "train",
+        "validation",
+    }
+    accuracies = json.loads((copy.folder / "metrics/eval.json").read_text())
+    assert accuracies.keys() >= {"token_damage", "notebook", "third"}
+    statistics = pd.read_csv(copy.folder / "metrics/plots/statistics.csv")
+    by_model = statistics.groupby("model")["statistic"].agg(set)
+    assert by_model["third"] == by_model["notebook"] >= {"accuracy"}
+    assert "third" in copy.run("goldrm", "summary").stdout
+    prompt = pd.read_parquet(copy.folder / "data/pairs/test.parquet")["prompt"][0]
+    float(copy.run("goldrm", "score", "--model", "third", prompt, "3 7").stdout)
+    copy.run("git", "checkout", "--quiet", "params.yaml")
+    for left in ("data/models/third", "metrics/plots/learning_curves/third.csv"):
+        failed = copy.repro(check=False)
+        assert failed.returncode != 0
+        assert f"{left} belongs to no recipe of params.yaml; delete it" in failed.stderr
+        copy.run("rm", "-r", left)
+    copy.repro()
+    assert json.loads((copy.folder / "metrics/eval.json").read_text()).keys() == (
+        accuracies.keys() - {"third"}
+    )
 
 
 def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPipeline) -> None:
@@ -161,36 +227,48 @@ def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPi
 def test_dvc_shows_params_metrics_and_plots(pipeline: SmallPipeline) -> None:
     shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json").stdout)
     files = shown[""]["data"]
-    names = ("sft", "pairs", "train", "baseline", "eval")
+    names = ("sft", "pairs", "token_damage", "notebook", "eval")
     assert set(files) == {f"metrics/{name}.json" for name in names}
-    assert all(len(file["data"]) <= 8 for file in files.values())
-    pipeline.set_params({"train": {"learning_rate": 3e-3}})
-    assert "train.learning_rate" in pipeline.run("dvc", "params", "diff").stdout
+    pipeline.set_params(training_of("token_damage", learning_rate=3e-3))
+    assert "token_damage.training.learning_rate" in pipeline.run("dvc", "params", "diff").stdout
     pipeline.repro()
-    assert "train_loss" in pipeline.run("dvc", "metrics", "diff").stdout
+    assert "metrics/token_damage.json" in pipeline.run("dvc", "metrics", "diff").stdout
     page = pipeline.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
     shown = Path(page).read_text()
     assert [path.name for path in plots_of(pipeline) if path.stem not in shown] == []
 
 
+def test_metrics_fit_a_terminal(pipeline: SmallPipeline) -> None:
+    table = pipeline.run("dvc", "metrics", "show").stdout.splitlines()
+    path, *keys = table[0].split()
+    assert path == "Path"
+    assert len(table) == 6
+    assert len(keys) <= 10
+    assert max(map(len, table)) <= 120
+
+
 def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipeline) -> None:
-    done = pipeline.run("dvc", "exp", "run", "-S", "train.learning_rate=1e-4")
-    assert stages_run(done.stdout) == ["train_rm", "evaluate"]
+    name = "models.token_damage.training.learning_rate"
+    done = pipeline.run("dvc", "exp", "run", "-S", f"{name}=1e-4")
+    assert stages_run(done.stdout) == ["train_rm@token_damage", "evaluate"]
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "sentence"),
+    ("change", "sentence"),
     [
-        ("train", {"learning_rate": -1.0}, "train.learning_rate is -1.0"),
-        ("train", {"batch_size": 100_000}, "fewer than the batch_size of 100000"),
-        ("sft", {"sha256": "0" * 64}, "sft.sha256 pins 000"),
+        (
+            training_of("notebook", learning_rate=-1.0),
+            "models.notebook.training.learning_rate is -1.0",
+        ),
+        (training_of("notebook", batch_size=100_000), "fewer than the batch_size of 100000"),
+        ({"sft": {"sha256": "0" * 64}}, "sft.sha256 pins 000"),
     ],
 )
 def test_bad_input_ends_in_a_sentence_and_what_was_made_comes_back(
-    pipeline: SmallPipeline, section: str, change: dict[str, object], sentence: str
+    pipeline: SmallPipeline, change: dict[str, object], sentence: str
 ) -> None:
     before = (pipeline.folder / "dvc.lock").read_bytes()
-    pipeline.set_params({section: change})
+    pipeline.set_params(change)
     failed = pipeline.repro(check=False)
     assert failed.returncode != 0
     assert sentence in failed.stderr
@@ -209,15 +287,19 @@ def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None
     assert scored[0] == "chosen_reward,rejected_reward"
     assert len(scored) == len(test_pairs) + 1
     assert float(scored[1].split(",")[0]) == pytest.approx(float(single), abs=1e-5)
+    score = ("goldrm", "score", "--model", "notebook")
+    assert pipeline.run(*score, first["prompt"], first["chosen"]).stdout != single
     summary = pipeline.run("goldrm", "summary").stdout
-    assert all(f"metrics/plots/{path.name}" in summary for path in plots_of(pipeline))
+    plots = pipeline.folder / "metrics/plots"
+    shown = [path for path in plots_of(pipeline) if path.parent == plots]
+    assert all(f"metrics/plots/{path.name}" in summary for path in shown)
     (pipeline.folder / "pairs.jsonl").unlink()
 
 
 def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> None:
     pipeline = SmallPipeline(tmp_path)
     tokens = dictionary.load(tmp_path / "data/source/dictionary.json", max_value=100)
-    state, declared = backbone_files.read_tensors(tmp_path / "small_sft.safetensors")
+    state, declared = read_tensors(tmp_path / "small_sft.safetensors")
     declared.pop("split_seed")
     lm = NotebookLM(**declared)
     lm.load_state_dict({name: tensor.float() for name, tensor in state.items()})
@@ -235,6 +317,6 @@ def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> 
     )
     assert stages_run(pipeline.repro().stdout) == STAGES
     assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
-    pipeline.run("goldrm", "export", "course", "--baseline", "step3.pkl")
+    pipeline.run("goldrm", "export", "course", "--model", "notebook", "step3.pkl")
     saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
     assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}

@@ -485,7 +485,7 @@ class DataUrlParams(DataParams):
 class MoreDataParams(DoubleParams):
     """The same one section deeper."""
 
-    data: DataUrlParams  # pyright: ignore[reportIncompatibleVariableOverride]
+    data: DataUrlParams
 
 
 class FewerParams(Section):
@@ -666,10 +666,10 @@ def test_number_of_processes_is_asked_for_only_where_the_stage_shares():
 class Follower(Workers):
     """A process that another one leads, which has read other parameters than this one."""
 
-    is_leader = False  # pyright: ignore[reportAssignmentType]
+    is_leader = False
     told = (SharedParams.model_construct(factor=5), Path("folder of the leader"))
 
-    def broadcast(self, value: object) -> object:  # pyright: ignore
+    def broadcast(self, value: object) -> object:
         assert value is None
         return self.told
 

@@ -44,11 +44,13 @@ def test_states_are_those_of_whole_sequences(
     together: int,
 ):
     """Also of what is added after others were read."""
-    monkeypatch.setattr(prefix_tree, "READ_TOGETHER", together)
+    monkeypatch.setattr(prefix_tree, "NODES_READ_TOGETHER", together)
     paths = [tree.add(sequence) for sequence in SEQUENCES[:3]]
-    earlier = tree.read()
+    tree.read()
+    earlier = tree.states
     paths += [tree.add(sequence) for sequence in SEQUENCES[3:]]
-    states = tree.read()
+    tree.read()
+    states = tree.states
     assert torch.equal(states[: len(earlier)], earlier)
     assert len(states) == 3 + 2 + 1 + 4 + 40
     for sequence, path in zip(SEQUENCES, paths, strict=True):
@@ -59,4 +61,5 @@ def test_states_are_those_of_whole_sequences(
 @torch.no_grad()
 def test_nothing_to_read(tree: PrefixTree):
     assert tree.add([]) == []
-    assert tree.read().shape == (0, 2 * 24)
+    tree.read()
+    assert tree.states.shape == (0, 2 * 24)

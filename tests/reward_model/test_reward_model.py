@@ -1,9 +1,11 @@
 """A reward belongs to its prompt and completion, and to nothing that is beside them."""
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +14,26 @@ from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.tensor_files import read_tensors, write_tensors
+from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.lm.weights import save_backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.reward_model.model import SCORE_BATCH, RewardModel, load_reward_model, save_reward_model
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.model import (
+    SCORE_BATCH,
+    RewardModel,
+    load_reward_model,
+    read_reward_model_config,
+    save_reward_model,
+)
+from goldrm.reward_model.params import (
+    EnsembleParams,
+    LastTokenParams,
+    PlainEnsembleParams,
+    ReadoutParams,
+    TokenDamageParams,
+    UncertaintyEnsembleParams,
+)
 from goldrm.reward_model.token_damage import TokenDamageReadout
 from goldrm.task.dictionary import Dictionary
 
@@ -35,25 +51,24 @@ def reference_rm(reference_lm: NotebookLM) -> NotebookRM:
 
 @pytest.fixture
 def reward_model(
-    backbone: Backbone,
-    reference_rm: NotebookRM,
-    dictionary: Dictionary,
-    last_token: RewardModelParams,
+    backbone: Backbone, reference_rm: NotebookRM, dictionary: Dictionary
 ) -> RewardModel:
     """Ours with the reference's weights."""
     readout = LastTokenReadout(24)
     readout.reward_prediction.load_state_dict(reference_rm.reward_prediction.state_dict())
-    return RewardModel(backbone, [readout], last_token, dictionary)
+    ensemble = PlainEnsembleParams(members=1, combine="mean")
+    return RewardModel(backbone, [readout], ensemble, dictionary)
 
 
 @pytest.fixture
 def two_members(
-    backbone: Backbone, dictionary: Dictionary, token_damage: RewardModelParams
+    backbone: Backbone, dictionary: Dictionary, token_damage: TokenDamageParams
 ) -> RewardModel:
     """Two readouts of every token; the worse reward counts."""
-    params = token_damage.model_copy(update={"combine": "worst", "dropout": 0.5})
+    params = token_damage.model_copy(update={"dropout": 0.5})
     members = [new_readout(params, backbone.sizes, seed) for seed in (1, 2)]
-    return RewardModel(backbone, members, params, dictionary)
+    ensemble = PlainEnsembleParams(members=2, combine="worst")
+    return RewardModel(backbone, members, ensemble, dictionary)
 
 
 @pytest.fixture(params=["reward_model", "two_members"])
@@ -135,19 +150,19 @@ def test_members_are_combined_and_no_reward_is_above_the_ceiling(
     two_members: RewardModel, combine: str
 ):
     """The ceiling is the combined reward's: that of a doubtful and a sure member may be there."""
-    params = two_members.params.model_copy(update={"combine": combine})
-    model = replace(two_members, params=params)
+    ensemble = two_members.ensemble.model_copy(update={"combine": combine})
+    model = replace(two_members, ensemble=ensemble)
     texts = [PROMPT] * 8, some_completions(8)
-    of_each = [replace(model, members=[member]).score(*texts) for member in model.members]
-    assert all(abs(a - b) > 1e-4 for a, b in zip(*of_each, strict=True)), "they should differ"
-    one_of = min if combine == "worst" else fmean
-    together = [one_of(both) for both in zip(*of_each, strict=True)]
+    by_member = [replace(model, members=[member]).score(*texts) for member in model.members]
+    assert all(abs(a - b) > 1e-4 for a, b in zip(*by_member, strict=True)), "they should differ"
+    combination = min if combine == "worst" else fmean
+    together = [combination(both) for both in zip(*by_member, strict=True)]
     assert model.score(*texts) == approx(together)
     ceiling = sorted(together)[4]
     for member in model.members:
         assert isinstance(member, TokenDamageReadout)
         member.ceiling.fill_(ceiling)
-    assert model.score(*texts) == approx([min(each, ceiling) for each in together])
+    assert model.score(*texts) == approx([min(reward, ceiling) for reward in together])
 
 
 def test_dropout_is_off(either: RewardModel):
@@ -191,16 +206,39 @@ def test_nothing_to_score_has_no_rewards(either: RewardModel):
     ],
 )
 def test_word_outside_the_dictionary_is_refused(
-    reward_model: RewardModel, prompt: str, completion: str, word: str
+    either: RewardModel, prompt: str, completion: str, word: str
 ):
     with pytest.raises(GoldrmError, match=rf"'{word}' in .* isn't one of the dictionary's 129"):
-        reward_model.score([PROMPT, prompt], ["3 7", completion])
+        either.score([PROMPT, prompt], ["3 7", completion])
 
 
 @pytest.mark.parametrize(("prompt", "completion"), [("", ""), ("  ", "\n")])
-def test_nothing_at_all_is_refused(reward_model: RewardModel, prompt: str, completion: str):
+def test_nothing_at_all_is_refused(either: RewardModel, prompt: str, completion: str):
     with pytest.raises(GoldrmError, match="without a word"):
-        reward_model.score([PROMPT, prompt], ["3 7", completion])
+        either.score([PROMPT, prompt], ["3 7", completion])
+
+
+class TwoInTurn(Workers):
+    """Does every second chunk's work; the others' results are those given."""
+
+    def __init__(self, others: list[Tensor]) -> None:
+        self.others = others
+
+    def map_to_all(self, chunks: Iterable[int], work: Callable[[int], Any]) -> list[Any]:
+        return [
+            self.others[number] if number % 2 else work(chunk)
+            for number, chunk in enumerate(chunks)
+        ]
+
+
+def test_processes_share_the_work(either: RewardModel):
+    """Each chunk's rewards are those of its texts, whoever scores them."""
+    completions = some_completions(2 * SCORE_BATCH + 10)
+    marked = [torch.full((n,), 100.0) for n in (SCORE_BATCH, SCORE_BATCH, 10)]
+    rewards = either.score([PROMPT] * len(completions), completions, TwoInTurn(marked))
+    assert rewards[SCORE_BATCH : 2 * SCORE_BATCH] == [100.0] * SCORE_BATCH
+    own = completions[:3] + completions[-3:]
+    assert rewards[:3] + rewards[-3:] == approx(either.score([PROMPT] * 6, own))
 
 
 # The folder
@@ -213,43 +251,111 @@ def sft_folder(backbone: Backbone, tmp_path: Path) -> Path:
     return folder
 
 
-def save(folder: Path, reward_model: RewardModel, sha256: str = "a" * 64) -> None:
+BEST = {"step": 7, "validation_loss": 0.5}
+
+
+@pytest.fixture
+def readout_params(
+    either: RewardModel, last_token: LastTokenParams, token_damage: TokenDamageParams
+) -> ReadoutParams:
+    """Of either's members."""
+    if isinstance(either.members[0], LastTokenReadout):
+        return last_token
+    return token_damage.model_copy(update={"dropout": 0.5})
+
+
+def save(
+    folder: Path, reward_model: RewardModel, readout: ReadoutParams, sha256: str = "a" * 64
+) -> None:
     states = [member.state_dict() for member in reward_model.members]
-    best = {"step": 7, "validation_loss": 0.5}
-    save_reward_model(folder, states, reward_model.params, sha256, best)
+    save_reward_model(folder, states, readout, reward_model.ensemble, sha256, BEST)
 
 
 def test_saved_model_gives_the_same_rewards(
-    either: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path
+    either: RewardModel,
+    readout_params: ReadoutParams,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
 ):
     """OpenRLHF's issue 1342: the head was lost on saving, and a fresh one loaded in silence."""
-    save(tmp_path / "rm", either)
+    save(tmp_path / "rm", either, readout_params)
     loaded = load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
-    assert loaded.params == either.params
+    assert loaded.ensemble == either.ensemble
     texts = [PROMPT] * 10, some_completions(10)
     assert loaded.score(*texts) == approx(either.score(*texts))
 
 
-def test_saving_twice_gives_the_same_bytes(either: RewardModel, tmp_path: Path):
+def test_saved_model_trains_on_as_it_was(
+    two_members: RewardModel,
+    token_damage: TokenDamageParams,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
+):
+    """The headroom above the ceiling, which only training looks at, is in the file, too."""
+    for member, headroom in zip(two_members.members, (0.25, 0.75), strict=True):
+        assert isinstance(member, TokenDamageReadout)
+        member.ceiling.fill_(7.0)
+        member.headroom.fill_(headroom)
+    save(tmp_path / "rm", two_members, token_damage)
+    loaded = load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+    targets = [member.train().targets(torch.tensor([6.0, 7.0])) for member in loaded.members]
+    assert [own.tolist() for own in targets] == [[6.0, 7.25], [6.0, 7.75]]
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        PlainEnsembleParams(members=2, combine="worst"),
+        UncertaintyEnsembleParams(members=3, combine="uncertainty", variance_weight=0.5),
+    ],
+    ids=["plain", "uncertainty"],
+)
+def test_config_comes_back_as_it_was_written(
+    token_damage: TokenDamageParams, tmp_path: Path, ensemble: EnsembleParams
+):
+    save_reward_model(tmp_path, [], token_damage, ensemble, "a" * 64, BEST)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    assert list(stored) == ["readout", "ensemble", "sft_sha256", "best"]
+    assert (stored["sft_sha256"], stored["best"]) == ("a" * 64, BEST)
+    config = read_reward_model_config(tmp_path)
+    assert (config.readout, config.ensemble, config.best) == (token_damage, ensemble, BEST)
+
+
+def test_saving_twice_gives_the_same_bytes(
+    either: RewardModel, readout_params: ReadoutParams, tmp_path: Path
+):
     for name in ("first", "second"):
-        save(tmp_path / name, either)
+        save(tmp_path / name, either, readout_params)
     for file in ("model.safetensors", "config.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
 def test_readout_of_another_language_model_is_refused(
-    reward_model: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path
+    reward_model: RewardModel,
+    last_token: LastTokenParams,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
 ):
-    save(tmp_path / "rm", reward_model, sha256="b" * 64)
+    save(tmp_path / "rm", reward_model, last_token, sha256="b" * 64)
     with pytest.raises(GoldrmError, match="was trained on another language model"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 
 
-@pytest.mark.parametrize("lacking", ["0.scale.mean", "1.reward.bias", "1.ceiling"])
+@pytest.mark.parametrize(
+    "lacking", ["0.scale.rows.mean", "1.damage_reward.reward.bias", "1.ceiling", "0.headroom"]
+)
 def test_incomplete_readout_is_refused(
-    two_members: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, lacking: str
+    two_members: RewardModel,
+    token_damage: TokenDamageParams,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
+    lacking: str,
 ):
-    save(tmp_path / "rm", two_members)
+    save(tmp_path / "rm", two_members, token_damage)
     path = tmp_path / "rm/model.safetensors"
     tensors, _ = read_tensors(path)
     write_tensors(path, {name: tensors[name] for name in tensors if name != lacking})
@@ -258,28 +364,56 @@ def test_incomplete_readout_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("readout", "mean"), ("layers", [2, 0]), ("members", None)]
+    "changes",
+    [
+        {"readout": {"kind": "mean"}},
+        {"readout": "last_token"},
+        {"readout": None},
+        {"ensemble": {"members": None, "combine": "mean"}},
+        {"ensemble": {"members": 1, "combine": "uncertainty"}},
+        {"sft_sha256": 7},
+        {"best": {"step": "seven"}},
+        {"layers": [2]},
+    ],
+    ids=str,
 )
 def test_damaged_config_is_refused(
     reward_model: RewardModel,
+    last_token: LastTokenParams,
     dictionary: Dictionary,
     sft_folder: Path,
     tmp_path: Path,
-    name: str,
-    value: object,
+    changes: dict[str, Any],
 ):
-    save(tmp_path / "rm", reward_model)
+    save(tmp_path / "rm", reward_model, last_token)
     path = tmp_path / "rm/config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(GoldrmError, match=r"rm/config\.json is damaged"):
+        load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
+
+
+def test_layers_in_disorder_are_refused(
+    two_members: RewardModel,
+    token_damage: TokenDamageParams,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
+):
+    save(tmp_path / "rm", two_members, token_damage.model_copy(update={"layers": [2, 0]}))
     with pytest.raises(GoldrmError, match=r"rm/config\.json is damaged"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_missing_file_is_named(
-    reward_model: RewardModel, dictionary: Dictionary, sft_folder: Path, tmp_path: Path, file: str
+    reward_model: RewardModel,
+    last_token: LastTokenParams,
+    dictionary: Dictionary,
+    sft_folder: Path,
+    tmp_path: Path,
+    file: str,
 ):
-    save(tmp_path / "rm", reward_model)
+    save(tmp_path / "rm", reward_model, last_token)
     (tmp_path / "rm" / file).unlink()
     with pytest.raises(GoldrmError, match=rf"rm/{file} doesn't exist.*dvc repro"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from small_states import labelled, states_of
 from torch import Tensor
 
-from goldrm.reward_model import states as states_module
-from goldrm.reward_model.hidden_states import OUTLOOK
+from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
+from goldrm.training import batches as batches_module
 from goldrm.training.batches import Batch, LabelledCompletions
 
 Content = list[tuple[float, list[float], list[float]]]
@@ -18,40 +18,40 @@ Content = list[tuple[float, list[float], list[float]]]
 def test_batches_are_their_groups_one_after_the_other(data: st.DataObject):
     lengths = data.draw(st.lists(st.lists(st.integers(1, 4), min_size=1), min_size=1))
     chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1))
-    size, looked_up = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
+    size, found_together = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
     sizes = torch.tensor([len(group) for group in lengths])
     all_lengths = torch.tensor([length for group in lengths for length in group])
     rows, gold = torch.arange(float(all_lengths.sum())), torch.arange(float(len(all_lengths)))
     prompt_lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     prompts = torch.arange(float(sum(prompt_lengths))).split(prompt_lengths)
     prompt = [data.draw(st.integers(0, len(prompts) - 1)) for _ in gold]
-    completions = rows[:, None].expand(-1, 1 + OUTLOOK).split(all_lengths.tolist())
-    states = states_of(completions, [each[:, None] for each in prompts], prompt)
+    completions = rows[:, None].expand(-1, 1 + LM_LOG_PROBS).split(all_lengths.tolist())
+    states = states_of(completions, [rows[:, None] for rows in prompts], prompt)
     whole = labelled(states, gold, sizes.tolist())
     by_completion = rows.split(all_lengths.tolist())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(states_module, "LOOKED_UP", looked_up)
+        patch.setattr(batches_module, "GROUPS_FOUND_TOGETHER", found_together)
         batches = list(whole.batches(torch.tensor(chosen), size))
 
     assert len(batches) == -(-len(chosen) // size)
     for number, batch in enumerate(batches):
         groups = chosen[number * size : (number + 1) * size]
         expected: Content = []
-        for one in groups:
-            for completion in range(int(sizes[:one].sum()), int(sizes[: one + 1].sum())):
+        for group in groups:
+            for completion in range(int(sizes[:group].sum()), int(sizes[: group + 1].sum())):
                 of_prompt = prompts[prompt[completion]].tolist()
                 own = by_completion[completion].tolist()
                 expected.append((float(completion), own, of_prompt))
         assert content(batch) == expected
         assert len(batch.states.rows) == len(set(batch.states.rows[:, 0].tolist())), "each row once"
         asked = batch.states.prompt
-        assert len(batch.states.prompt_lengths) == len(set(asked.tolist())), "each prompt once"
-        first = [sum(len(lengths[one]) for one in groups[:place]) for place in range(len(groups))]
+        assert len(batch.states.prompt_token_counts) == len(set(asked.tolist())), "each prompt once"
+        first = [sum(len(lengths[group]) for group in groups[:end]) for end in range(len(groups))]
         pairs = [
-            (at + better, at + worse)
-            for at, one in zip(first, groups, strict=True)
-            for better in range(len(lengths[one]))
+            (number + better, number + worse)
+            for number, group in zip(first, groups, strict=True)
+            for better in range(len(lengths[group]))
             for worse in range(better)  # gold rewards ascend
         ]
         assert list(zip(batch.chosen.tolist(), batch.rejected.tolist(), strict=True)) == pairs
@@ -60,10 +60,10 @@ def test_batches_are_their_groups_one_after_the_other(data: st.DataObject):
 def content(batch: Batch) -> Content:
     """Gold reward, rows and prompt's rows of each completion of a batch."""
     states = batch.states
-    assert torch.equal(states.outlook[:, :1], states.rows[states.place])
-    rows = [each.tolist() for each in states.outlook[:, 0].split(states.lengths.tolist())]
-    of_prompts = states.prompt_rows[:, 0].split(states.prompt_lengths.tolist())
-    answered = [of_prompts[each].tolist() for each in states.prompt]
+    assert torch.equal(states.lm_log_probs[:, :1], states.rows[states.token_rows])
+    rows = [own.tolist() for own in states.lm_log_probs[:, 0].split(states.token_counts.tolist())]
+    of_prompts = states.prompt_rows[:, 0].split(states.prompt_token_counts.tolist())
+    answered = [of_prompts[prompt].tolist() for prompt in states.prompt]
     return list(zip(batch.gold_rewards.tolist(), rows, answered, strict=True))
 
 
@@ -78,20 +78,20 @@ def test_pairs_by_hand():
     [batch] = whole.batches(torch.arange(4), 4)
     assert batch.chosen.tolist() == [0, 1, 7]
     assert batch.rejected.tolist() == [2, 2, 6]
-    assert [len(each.chosen) for each in whole.batches(torch.tensor([2, 1, 3, 0]), 2)] == [0, 3]
+    assert [len(batch.chosen) for batch in whole.batches(torch.tensor([2, 1, 3, 0]), 2)] == [0, 3]
 
 
 def test_batches_of_readouts_that_read_no_prompt():
-    """Nor an outlook."""
+    """Nor what the language model expects."""
     [first, second] = of_one_token(torch.tensor([2.0, 1.0, 3.0]), [2, 1]).batches(
         torch.tensor([1, 0]), 1
     )
     for batch, gold in ((first, [3.0]), (second, [2.0, 1.0])):
         assert batch.gold_rewards.tolist() == gold
         assert batch.states.rows.shape == (len(gold), 1)
-        assert batch.states.lengths.tolist() == [1] * len(gold)
-        assert batch.states.outlook.numel() == batch.states.prompt_rows.numel() == 0
-        assert len(batch.states.prompt_lengths) == 0
+        assert batch.states.token_counts.tolist() == [1] * len(gold)
+        assert batch.states.lm_log_probs.numel() == batch.states.prompt_rows.numel() == 0
+        assert batch.states.prompt_token_counts.tolist() == [0]
 
 
 def test_batches_on_a_device_are_in_single_precision():

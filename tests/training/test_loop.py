@@ -24,25 +24,26 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.resume import ResumePoint
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
-from goldrm.reward_model import states
 from goldrm.reward_model.build import new_readout
-from goldrm.reward_model.hidden_states import OUTLOOK, last_hidden_states
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
+from goldrm.reward_model.params import LastTokenParams, TokenDamageParams
+from goldrm.reward_model.reading import last_hidden_states
 from goldrm.reward_model.states import States
 from goldrm.reward_model.token_damage import TokenDamageReadout
-from goldrm.training import loop as training
+from goldrm.training import batches as batches_module
+from goldrm.training import loop
 from goldrm.training.batches import LabelledCompletions
-from goldrm.training.loop import Trained, shuffled, summary, train_readout
-from goldrm.training.params import TrainParams
+from goldrm.training.loop import Trained, headline, shuffled, train_readout
+from goldrm.training.params import TrainingParams
 
 D = 24
 
 
 @pytest.fixture(scope="module")
-def train(params: Params) -> TrainParams:
+def training(params: Params) -> TrainingParams:
     """The notebook's recipe, but quick."""
-    return params.baseline.train.model_copy(
+    return params.models["notebook"].training.model_copy(
         update={
             "epochs": 8,
             "batch_size": 4,
@@ -55,7 +56,7 @@ def train(params: Params) -> TrainParams:
 
 
 @pytest.fixture
-def readout(last_token: RewardModelParams, small_sizes: BackboneSizes) -> LastTokenReadout:
+def readout(last_token: LastTokenParams, small_sizes: BackboneSizes) -> LastTokenReadout:
     return new_readout(last_token, small_sizes, seed=0)
 
 
@@ -86,7 +87,7 @@ def some_groups(count: int, seed: int = 0, size: int = 2, longest: int = 1) -> L
     generator = torch.Generator().manual_seed(seed)
     gold_rewards = 1 + 6 * torch.rand(count, size, generator=generator).sort(descending=True)[0]
     lengths = torch.randint(1, longest + 1, (count * size,), generator=generator).tolist()
-    width = D if longest == 1 else 2 * D + OUTLOOK
+    width = D if longest == 1 else 2 * D + LM_LOG_PROBS
     rows = torch.randn(sum(lengths), width, generator=generator).split(lengths)
     prompts = torch.randn(3 * count, D, generator=generator).split(3) if longest > 1 else ()
     prompt = [i // (2 * size) for i in range(count * size)] if longest > 1 else ()
@@ -101,10 +102,10 @@ def groups_of(rows: Tensor, gold_rewards: Tensor, size: int = 2) -> LabelledComp
 
 def indices(batch: Tensor, completions: LabelledCompletions) -> list[int]:
     """Which groups a batch holds, by the first row of each; every row must be at its place."""
-    size = len(completions.rows) // len(completions)
-    same = (batch[::size, None] == completions.rows[None, ::size]).all(dim=2)
+    size = len(completions.states.rows) // len(completions)
+    same = (batch[::size, None] == completions.states.rows[None, ::size]).all(dim=2)
     groups = same.int().argmax(dim=1)
-    whole = completions.rows.view(len(completions), size, -1)[groups]
+    whole = completions.states.rows.view(len(completions), size, -1)[groups]
     assert torch.equal(batch.view(whole.shape), whole)
     return groups.tolist()
 
@@ -114,7 +115,7 @@ def loss_of(state: dict[str, Tensor], pairs: LabelledCompletions) -> float:
     readout = LastTokenReadout(D)
     readout.load_state_dict(state)
     with torch.no_grad():
-        rewards = readout(states_of(pairs.rows.split(1)))
+        rewards = readout(states_of(pairs.states.rows.split(1)))
     return training_loss(rewards[:, None], pairs.gold_rewards[:, None]).item()
 
 
@@ -129,7 +130,7 @@ def test_steps_are_the_notebooks(
     backbone: Backbone,
     reference_lm: NotebookLM,
     readout: LastTokenReadout,
-    train: TrainParams,
+    training: TrainingParams,
     resume_point: ResumePoint,
 ):
     """The same batches, given to the notebook's training step, lead to the same weights."""
@@ -144,7 +145,7 @@ def test_steps_are_the_notebooks(
     optimizer, scheduler = optimizer_and_scheduler(rm, learning_rate=0.01, warmup=3)
 
     batches = watched(readout)
-    trained = train_readout(readout, pairs, pairs, train, 0, resume_point)
+    trained = train_readout(readout, pairs, pairs, training, 0, resume_point)
 
     entries: list[list[Entry]] = [
         [[ids[2 * pair + side], gold[pair, side]] for pair in range(9)] for side in (0, 1)
@@ -163,10 +164,10 @@ def test_steps_are_the_notebooks(
 
 
 def test_an_epoch_draws_whole_batches_without_replacement(
-    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint
 ):
     batches, groups = watched(readout), some_groups(11, size=3)
-    train_readout(readout, groups, groups, train, 0, resume_point)
+    train_readout(readout, groups, groups, training, 0, resume_point)
     drawn = [indices(batch, groups) for batch in batches]
     epochs = [drawn[i] + drawn[i + 1] for i in range(0, 16, 2)]
     assert all(len(epoch) == len(set(epoch)) == 8 for epoch in epochs)
@@ -174,27 +175,27 @@ def test_an_epoch_draws_whole_batches_without_replacement(
     assert {group for epoch in epochs for group in epoch} == set(range(11))
 
 
-@pytest.mark.parametrize("looked_up", [1, 16, 24, 4096])
+@pytest.mark.parametrize("found_together", [1, 16, 24, 4096])
 def test_order_of_an_epoch_depends_neither_on_what_went_before_nor_on_what_is_found_at_once(
-    train: TrainParams, monkeypatch: pytest.MonkeyPatch, looked_up: int
+    training: TrainingParams, monkeypatch: pytest.MonkeyPatch, found_together: int
 ):
     groups = some_groups(11, size=3)
 
     def drawn(first_epoch: int) -> list[list[int]]:
-        batches = shuffled(groups, train, 0, first_epoch)
-        return [indices(batch.states.rows[batch.states.place], groups) for batch in batches]
+        batches = shuffled(groups, training, 0, first_epoch)
+        return [indices(batch.states.rows[batch.states.token_rows], groups) for batch in batches]
 
     whole = drawn(0)
-    assert len(whole) == train.epochs * 2
-    monkeypatch.setattr(training, "LOOKED_UP", looked_up)
-    monkeypatch.setattr(states, "LOOKED_UP", looked_up)
-    assert [drawn(first) for first in (0, 3, train.epochs)] == [whole, whole[6:], []]
+    assert len(whole) == training.epochs * 2
+    for module in (loop, batches_module):
+        monkeypatch.setattr(module, "GROUPS_FOUND_TOGETHER", found_together)
+    assert [drawn(first) for first in (0, 3, training.epochs)] == [whole, whole[6:], []]
 
 
 @pytest.mark.parametrize(("warmup_steps", "moved"), [(500, 0), (1, 0), (0, 0.01)])
 def test_first_step_changes_nothing_where_there_is_a_warm_up(
     readout: LastTokenReadout,
-    train: TrainParams,
+    training: TrainingParams,
     resume_point: ResumePoint,
     warmup_steps: int,
     moved: float,
@@ -203,8 +204,8 @@ def test_first_step_changes_nothing_where_there_is_a_warm_up(
     before = {name: tensor.clone() for name, tensor in readout.state_dict().items()}
     batches, pairs = watched(readout), some_groups(4)
     changes = {"epochs": 1, "warmup_steps": warmup_steps, "weight_decay": 0.0}
-    train = train.model_copy(update=changes)
-    trained = train_readout(readout, pairs, pairs, train, 0, resume_point)
+    training = training.model_copy(update=changes)
+    trained = train_readout(readout, pairs, pairs, training, 0, resume_point)
     assert len(batches) == 1
     found = max(float((trained.state[name] - before[name]).abs().max()) for name in before)
     assert found == pytest.approx(moved, rel=1e-3)
@@ -226,15 +227,15 @@ def test_first_step_changes_nothing_where_there_is_a_warm_up(
 )
 def test_curve_has_the_learning_rate_of_each_epochs_last_step(
     readout: LastTokenReadout,
-    train: TrainParams,
+    training: TrainingParams,
     resume_point: ResumePoint,
     changes: dict[str, Any],
     rates: list[float],
 ):
     """A cosine's quarters are at 1, 1/2 + √(1/8), 1/2 and 1/2 - √(1/8); a seventh step has 0."""
     pairs = some_groups(4)  # one batch, hence one step an epoch
-    train = train.model_copy(update={"epochs": 6, **changes})
-    trained = train_readout(readout, pairs, pairs, train, 0, resume_point)
+    training = training.model_copy(update={"epochs": 6, **changes})
+    trained = train_readout(readout, pairs, pairs, training, 0, resume_point)
     assert [row["step"] for row in trained.curve] == [1, 2, 3, 4, 5, 6]
     expected = [0.01 * rate for rate in rates]
     assert [row["learning_rate"] for row in trained.curve] == pytest.approx(expected)
@@ -244,15 +245,15 @@ def test_curve_has_the_learning_rate_of_each_epochs_last_step(
 
 
 def test_curve_of_equal_rewards_by_hand(
-    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint
 ):
     """All rewards are 0: every pair is a tie, and the rank loss is -log(sigmoid(0)) = log(2)."""
     pairs = groups_of(torch.zeros(8, D), torch.tensor([3.0, 1.0]).repeat(4))
     others = groups_of(torch.zeros(4, D), torch.tensor([2.0, 0.0]).repeat(2))
     for parameter in readout.parameters():
         nn.init.zeros_(parameter)
-    train = train.model_copy(update={"epochs": 1})
-    (row,) = train_readout(readout, pairs, others, train, 0, resume_point).curve
+    training = training.model_copy(update={"epochs": 1})
+    (row,) = train_readout(readout, pairs, others, training, 0, resume_point).curve
     assert row == {
         "epoch": 0,
         "step": 1,
@@ -267,38 +268,38 @@ def test_curve_of_equal_rewards_by_hand(
 class HigherReadout(LastTokenReadout):
     """Aims one above the gold rewards."""
 
-    def aims(self, gold_rewards: Tensor) -> Tensor:
+    def targets(self, gold_rewards: Tensor) -> Tensor:
         return gold_rewards + self.training
 
 
 def test_training_aims_where_the_readout_says_and_validation_does_not(
-    train: TrainParams, resume_point: ResumePoint
+    training: TrainingParams, resume_point: ResumePoint
 ):
     readout = HigherReadout(D)
     for parameter in readout.parameters():
         nn.init.zeros_(parameter)
     pairs = groups_of(torch.zeros(8, D), torch.tensor([3.0, 1.0]).repeat(4))
-    train = train.model_copy(update={"epochs": 1})
-    (row,) = train_readout(readout, pairs, pairs, train, 0, resume_point).curve
+    training = training.model_copy(update={"epochs": 1})
+    (row,) = train_readout(readout, pairs, pairs, training, 0, resume_point).curve
     assert row["train_loss"] == pytest.approx((16 + 4) / 2 + 0.1 * math.log(2))
     assert row["validation_loss"] == pytest.approx((9 + 1) / 2 + 0.1 * math.log(2))
 
 
 def test_validation_is_of_the_weights_after_the_epoch(
     readout: LastTokenReadout,
-    train: TrainParams,
+    training: TrainingParams,
     resume_point: ResumePoint,
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Of all validation completions, also where they are more than are read together."""
-    monkeypatch.setattr(training, "VALIDATION_BATCH", 2)
+    monkeypatch.setattr(loop, "VALIDATION_GROUPS_READ_TOGETHER", 2)
     pairs, others = some_groups(8), some_groups(5, seed=1)
-    trained = train_readout(readout, pairs, others, train, 0, resume_point)
+    trained = train_readout(readout, pairs, others, training, 0, resume_point)
     assert trained.curve[-1]["validation_loss"] == pytest.approx(
         loss_of(readout.state_dict(), others), rel=1e-5
     )
     with torch.no_grad():
-        rewards = readout(states_of(others.rows.split(1))).view(5, 2)
+        rewards = readout(states_of(others.states.rows.split(1))).view(5, 2)
     right = sum(1.0 for chosen, rejected in rewards.tolist() if chosen > rejected)
     assert trained.curve[-1]["validation_accuracy"] == right / 5
 
@@ -306,15 +307,15 @@ def test_validation_is_of_the_weights_after_the_epoch(
 @pytest.mark.parametrize("patience", [None, 1, 4])
 def test_best_step_by_validation_loss_is_kept(
     readout: LastTokenReadout,
-    train: TrainParams,
+    training: TrainingParams,
     resume_point: ResumePoint,
     patience: int | None,
 ):
     """Training pulls rewards from 0 to 6; validation wants 3, so its loss falls and rises."""
-    pairs = groups_of(some_groups(8).rows, torch.full((16,), 6.0))
-    others = groups_of(pairs.rows[:8], torch.full((8,), 3.0), size=1)
-    train = train.model_copy(update={"epochs": 60, "rank_weight": 0.0, "patience": patience})
-    trained = train_readout(readout, pairs, others, train, 0, resume_point)
+    pairs = groups_of(some_groups(8).states.rows, torch.full((16,), 6.0))
+    others = groups_of(pairs.states.rows[:8], torch.full((8,), 3.0), size=1)
+    training = training.model_copy(update={"epochs": 60, "rank_weight": 0.0, "patience": patience})
+    trained = train_readout(readout, pairs, others, training, 0, resume_point)
     losses = [row["validation_loss"] for row in trained.curve]
     best = losses.index(min(losses))
     assert 0 < best < len(losses) - 1
@@ -323,31 +324,35 @@ def test_best_step_by_validation_loss_is_kept(
     rewards = LastTokenReadout(D)
     rewards.load_state_dict(trained.state)
     with torch.no_grad():
-        errors = rewards(states_of(others.rows.split(1))) - 3.0
+        errors = rewards(states_of(others.states.rows.split(1))) - 3.0
     assert float((errors**2).mean()) == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_low_training_loss_stops(
-    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint
 ):
-    train = train.model_copy(update={"epochs": 200, "stop_loss": 1.5})
-    trained = train_readout(readout, some_groups(8), some_groups(4, seed=1), train, 0, resume_point)
+    training = training.model_copy(update={"epochs": 200, "stop_loss": 1.5})
+    trained = train_readout(
+        readout, some_groups(8), some_groups(4, seed=1), training, 0, resume_point
+    )
     losses = [row["train_loss"] for row in trained.curve]
     assert len(losses) < 200
     assert losses[-1] < 1.5 <= min(losses[:-1])
 
 
 def test_dropout_is_on_while_training_and_off_in_validation(
-    token_damage: RewardModelParams,
+    token_damage: TokenDamageParams,
     small_sizes: BackboneSizes,
-    train: TrainParams,
+    training: TrainingParams,
     resume_point: ResumePoint,
 ):
     """On one batch, with a learning rate that moves nothing: the losses differ by dropout alone."""
     params = token_damage.model_copy(update={"dropout": 0.5})
     readout, groups = new_readout(params, small_sizes, seed=0), some_groups(4, longest=9)
-    train = train.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.0, "epochs": 3})
-    curve = train_readout(readout, groups, groups, train, 0, resume_point).curve
+    training = training.model_copy(
+        update={"learning_rate": 1e-12, "weight_decay": 0.0, "epochs": 3}
+    )
+    curve = train_readout(readout, groups, groups, training, 0, resume_point).curve
     assert len({round(row["validation_loss"], 5) for row in curve}) == 1
     assert len({round(row[name], 5) for row in curve for name in row if "loss" in name}) == 4
 
@@ -357,10 +362,16 @@ def test_dropout_is_on_while_training_and_off_in_validation(
 
 @pytest.fixture(params=["last_token", "token_damage"])
 def fresh(
-    request: pytest.FixtureRequest, token_damage: RewardModelParams, small_sizes: BackboneSizes
+    request: pytest.FixtureRequest,
+    last_token: LastTokenParams,
+    token_damage: TokenDamageParams,
+    small_sizes: BackboneSizes,
 ):
     """Makes readouts of a kind, all alike, with dropout where they have it."""
-    params = token_damage.model_copy(update={"readout": request.param, "dropout": 0.3})
+    params = {
+        "last_token": last_token,
+        "token_damage": token_damage.model_copy(update={"dropout": 0.3}),
+    }[request.param]
     return lambda: new_readout(params, small_sizes, seed=0)
 
 
@@ -372,20 +383,20 @@ def fitting(readout: nn.Module, count: int, seed: int = 0) -> LabelledCompletion
 
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 6, 7, 11, 15])
 def test_killed_training_ends_in_the_same_bytes(
-    fresh, train: TrainParams, tmp_path: Path, killed_at: int
+    fresh, training: TrainingParams, tmp_path: Path, killed_at: int
 ):
     """Two steps an epoch, a resume point every three epochs: after steps 6 and 12."""
-    train = train.model_copy(update={"schedule": "cosine"})
+    training = training.model_copy(update={"schedule": "cosine"})
     data = fitting(fresh(), 9), fitting(fresh(), 4, seed=1)
-    whole = train_readout(fresh(), *data, train, 0, ResumePoint(tmp_path / "whole.pt"))
+    whole = train_readout(fresh(), *data, training, 0, ResumePoint(tmp_path / "whole.pt"))
     resume_point = ResumePoint(tmp_path / "killed.pt")
     killed, resuming = fresh(), fresh()
     watched(killed, killed_at)
     with pytest.raises(KeyboardInterrupt):
-        train_readout(killed, *data, train, 0, resume_point)
+        train_readout(killed, *data, training, 0, resume_point)
     torch.manual_seed(killed_at)
     batches = watched(resuming)
-    resumed = train_readout(resuming, *data, train, 0, resume_point)
+    resumed = train_readout(resuming, *data, training, 0, resume_point)
 
     assert content(resumed) == content(whole)
     assert (resumed.curve, resumed.best) == (whole.curve, whole.best)
@@ -394,27 +405,27 @@ def test_killed_training_ends_in_the_same_bytes(
 
 @pytest.mark.parametrize("rule", [{"stop_loss": 1.5}, {"patience": 1}], ids=str)
 def test_finished_training_is_not_trained_further(
-    fresh, train: TrainParams, resume_point: ResumePoint, rule: dict[str, Any]
+    fresh, training: TrainingParams, resume_point: ResumePoint, rule: dict[str, Any]
 ):
     """Where the last epoch didn't end it."""
     data = fitting(fresh(), 8), fitting(fresh(), 8, seed=1)
-    train = train.model_copy(update={"epochs": 200, "checkpoint_epochs": 1, **rule})
-    first = train_readout(fresh(), *data, train, 0, resume_point)
+    training = training.model_copy(update={"epochs": 200, "checkpoint_epochs": 1, **rule})
+    first = train_readout(fresh(), *data, training, 0, resume_point)
     assert len(first.curve) < 200
     again = fresh()
     batches = watched(again)
-    second = train_readout(again, *data, train, 0, resume_point)
+    second = train_readout(again, *data, training, 0, resume_point)
     assert batches == []
     assert (content(second), second.curve, second.best) == (content(first), first.curve, first.best)
 
 
-def test_same_seed_same_bytes(fresh, train: TrainParams, tmp_path: Path):
+def test_same_seed_same_bytes(fresh, training: TrainingParams, tmp_path: Path):
     groups = fitting(fresh(), 9)
     runs: list[Trained] = []
     for run, (seed, global_seed) in enumerate([(0, 1), (0, 2), (1, 2)]):
         torch.manual_seed(global_seed)
         resume_point = ResumePoint(tmp_path / f"{run}.pt")
-        runs.append(train_readout(fresh(), groups, groups, train, seed, resume_point))
+        runs.append(train_readout(fresh(), groups, groups, training, seed, resume_point))
     first, same, other = runs
     assert (content(same), same.curve) == (content(first), first.curve)
     assert content(other) != content(first)
@@ -424,42 +435,29 @@ def test_same_seed_same_bytes(fresh, train: TrainParams, tmp_path: Path):
 
 
 def test_fewer_groups_than_a_batch_are_refused(
-    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint
+    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint
 ):
     batches, pairs = watched(readout), some_groups(3)
     with pytest.raises(GoldrmError, match=r"3 training prompts, fewer than the batch_size of 4"):
-        train_readout(readout, pairs, pairs, train, 0, resume_point)
+        train_readout(readout, pairs, pairs, training, 0, resume_point)
     assert batches == []
 
 
 @pytest.mark.parametrize("epochs", [2, 3])
 def test_loss_that_is_not_finite_is_refused(
-    readout: LastTokenReadout, train: TrainParams, resume_point: ResumePoint, epochs: int
+    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint, epochs: int
 ):
     """The second epoch's one step ruins the weights; its validation is the first to see it."""
-    train = train.model_copy(update={"learning_rate": 1e30, "warmup_steps": 1, "epochs": epochs})
+    training = training.model_copy(
+        update={"learning_rate": 1e30, "warmup_steps": 1, "epochs": epochs}
+    )
     with pytest.raises(GoldrmError, match=r"loss became .*learning_rate of"):
-        train_readout(readout, some_groups(4), some_groups(4), train, 0, resume_point)
+        train_readout(readout, some_groups(4), some_groups(4), training, 0, resume_point)
 
 
-def test_summary_by_hand():
-    def row(step: int, train_loss: float, validation_loss: float) -> dict[str, float]:
-        return {
-            "epoch": step // 10,
-            "step": step,
-            "learning_rate": 3e-4,
-            "train_loss": train_loss,
-            "train_accuracy": 0.87654,
-            "validation_loss": validation_loss,
-            "validation_accuracy": 2 / 3,
-        }
-
-    curve = [row(10, 3.0, 2.5), row(20, 1.23456, 0.98765), row(30, 0.5, 1.1)]
-    assert summary(Trained({}, curve, curve[1])) == {
-        "steps": 30,
-        "best_step": 20,
-        "train_loss": 1.2346,
-        "train_accuracy": 0.8765,
-        "val_loss": 0.9877,
-        "val_accuracy": 0.6667,
-    }
+def test_headline_by_hand():
+    """Of the step that was kept, not the last one."""
+    earlier = {"train_accuracy": 0.87654, "validation_accuracy": 2 / 3, "train_loss": 1.0}
+    later = {"train_accuracy": 0.9, "validation_accuracy": 0.6, "train_loss": 0.5}
+    trained = Trained({}, [earlier, later], earlier)
+    assert headline(trained) == {"train": 0.8765, "validation": 0.6667}

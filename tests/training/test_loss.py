@@ -14,31 +14,31 @@ from small_states import labelled, states_of
 
 from goldrm.commands.params import Params
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.hidden_states import last_hidden_states
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.training.loss import Compared
-from goldrm.training.params import TrainParams
+from goldrm.reward_model.reading import last_hidden_states
+from goldrm.training.loss import RewardsAndTargets
+from goldrm.training.params import TrainingParams
 
 
 @pytest.fixture(scope="module")
-def train(params: Params) -> TrainParams:
+def training(params: Params) -> TrainingParams:
     """The notebook's weights of the two losses."""
     weights = {"mse_weight": 1.0, "rank_weight": 0.1, "margin": False, "center_weight": 0.0}
-    return params.train.model_copy(update=weights)
+    return params.models["notebook"].training.model_copy(update=weights)
 
 
-def compared(
-    rewards: Sequence[float], aims: Sequence[float], pairs: Sequence[tuple[int, int]]
-) -> Compared:
+def rewards_and_targets(
+    rewards: Sequence[float], targets: Sequence[float], pairs: Sequence[tuple[int, int]]
+) -> RewardsAndTargets:
     """Pairs are numbers of the chosen and the rejected completion."""
     numbers = torch.tensor(pairs, dtype=torch.int64).view(-1, 2)
-    return Compared(
-        torch.tensor(rewards, requires_grad=True), torch.tensor(aims), *numbers.unbind(1)
+    return RewardsAndTargets(
+        torch.tensor(rewards, requires_grad=True), torch.tensor(targets), *numbers.unbind(1)
     )
 
 
 def test_loss_and_gradients_of_pairs_are_the_notebooks(
-    backbone: Backbone, reference_lm: NotebookLM, train: TrainParams
+    backbone: Backbone, reference_lm: NotebookLM, training: TrainingParams
 ):
     """In whatever order the completions stand, of many lengths."""
     torch.manual_seed(2)
@@ -58,7 +58,9 @@ def test_loss_and_gradients_of_pairs_are_the_notebooks(
     states = states_of(hidden[order].split(1))
     [batch] = labelled(states, gold[order], [2] * 4).batches(torch.arange(4), 4)
     rewards = readout(batch.states)
-    loss = Compared(rewards, batch.gold_rewards, batch.chosen, batch.rejected).loss(train)
+    loss = RewardsAndTargets(rewards, batch.gold_rewards, batch.chosen, batch.rejected).loss(
+        training
+    )
     loss.backward()
 
     torch.testing.assert_close(loss, expected)
@@ -83,60 +85,67 @@ def softplus(x: float) -> float:
     ],
     ids=str,
 )
-def test_loss_of_a_pair_by_hand(train: TrainParams, weights: dict[str, Any], expected: float):
+def test_loss_of_a_pair_by_hand(training: TrainingParams, weights: dict[str, Any], expected: float):
     """Rewards 6 and 5.5 where 7 and 5 are right: errors -1 and 0.5, margin 0.5 instead of 2."""
-    train = train.model_copy(update=weights)
-    for rewards, aims, pair in [((6.0, 5.5), (7.0, 5.0), (0, 1)), ((5.5, 6.0), (5.0, 7.0), (1, 0))]:
-        assert compared(rewards, aims, [pair]).loss(train).item() == pytest.approx(expected)
+    training = training.model_copy(update=weights)
+    for rewards, targets, pair in [
+        ((6.0, 5.5), (7.0, 5.0), (0, 1)),
+        ((5.5, 6.0), (5.0, 7.0), (1, 0)),
+    ]:
+        assert rewards_and_targets(rewards, targets, [pair]).loss(training).item() == pytest.approx(
+            expected
+        )
 
 
-def test_loss_and_accuracy_of_many_by_hand(train: TrainParams):
+def test_loss_and_accuracy_of_many_by_hand(training: TrainingParams):
     """A pair ranked wrong, one right, and a tie, which counts one half."""
-    found = compared(
+    found = rewards_and_targets(
         [3.0, 1.0, 2.0, 9.0, 4.0, 6.0, 0.5, 0.5],
         [5.0, 5.0, 1.0, 9.0, 6.0, 6.0, 2.5, 0.5],
         [(0, 2), (1, 2), (6, 7)],
     )
     squared = 4 + 16 + 1 + 0 + 4 + 0 + 4 + 0
     rank = softplus(-1) + softplus(1) + softplus(0)
-    assert found.loss(train).item() == pytest.approx(squared / 8 + 0.1 * rank / 3)
+    assert found.loss(training).item() == pytest.approx(squared / 8 + 0.1 * rank / 3)
     assert found.detached().accuracy() == 0.5
 
 
-def test_a_whole_is_its_parts_together(train: TrainParams):
+def test_a_whole_is_its_parts_concatenated(training: TrainingParams):
     """Against a loop over the pairs, which are more in some parts than in others."""
-    train = train.model_copy(update={"margin": True, "center_weight": 0.5})
+    training = training.model_copy(update={"margin": True, "center_weight": 0.5})
     generator = torch.Generator().manual_seed(3)
     rewards = torch.randn(60, generator=generator)
-    aims = torch.randint(1, 8, (60,), generator=generator).float()
+    targets = torch.randint(1, 8, (60,), generator=generator).float()
     group = torch.randint(9, (60,), generator=generator).sort().values
     pairs = [
-        (i, j) if aims[i] > aims[j] else (j, i)
+        (i, j) if targets[i] > targets[j] else (j, i)
         for i, j in combinations(range(60), 2)
-        if group[i] == group[j] and aims[i] != aims[j]
+        if group[i] == group[j] and targets[i] != targets[j]
     ]
-    rank = sum(softplus(float(aims[i] - aims[j] - rewards[i] + rewards[j])) for i, j in pairs)
+    rank = sum(softplus(float(targets[i] - targets[j] - rewards[i] + rewards[j])) for i, j in pairs)
     centre = sum(float(rewards[i] + rewards[j]) ** 2 for i, j in pairs)
-    squared = float(((rewards - aims) ** 2).sum())
-    parts: list[Compared] = []
+    squared = float(((rewards - targets) ** 2).sum())
+    parts: list[RewardsAndTargets] = []
     for some in (group < 2, group == 2, group > 2):
         first, end = int(some.nonzero().min()), int(some.nonzero().max()) + 1
         own = [(i - first, j - first) for i, j in pairs if first <= i < end]
-        parts.append(compared(rewards[first:end].tolist(), aims[first:end].tolist(), own))
-    whole = compared(rewards.tolist(), aims.tolist(), pairs)
-    together = Compared.together([part.detached() for part in parts])
+        parts.append(
+            rewards_and_targets(rewards[first:end].tolist(), targets[first:end].tolist(), own)
+        )
+    whole = rewards_and_targets(rewards.tolist(), targets.tolist(), pairs)
+    together = RewardsAndTargets.concatenated([part.detached() for part in parts])
     assert not together.rewards.requires_grad
     for found in (whole.detached(), together):
         expected = squared / 60 + (0.1 * rank + 0.5 * centre) / len(pairs)
-        assert found.loss(train).item() == pytest.approx(expected, rel=1e-5)
+        assert found.loss(training).item() == pytest.approx(expected, rel=1e-5)
         right = sum(bool(rewards[i] > rewards[j]) for i, j in pairs)
         assert found.accuracy() == pytest.approx(right / len(pairs))
 
 
-def test_without_pairs_only_the_squared_error_counts(train: TrainParams):
-    train = train.model_copy(update={"margin": True, "center_weight": 1.0})
-    found = compared([3.0, 4.0, 6.0], [5.0, 5.0, 7.0], [])
-    loss = found.loss(train)
+def test_without_pairs_only_the_squared_error_counts(training: TrainingParams):
+    training = training.model_copy(update={"margin": True, "center_weight": 1.0})
+    found = rewards_and_targets([3.0, 4.0, 6.0], [5.0, 5.0, 7.0], [])
+    loss = found.loss(training)
     loss.backward()
     assert loss.item() == pytest.approx((4 + 1 + 1) / 3)
     assert found.accuracy() == 0.5
@@ -146,14 +155,14 @@ def test_without_pairs_only_the_squared_error_counts(train: TrainParams):
 
 @pytest.mark.parametrize(("margin", "loss", "slope"), [(-1000.0, 100.0, -0.1), (1000.0, 0.0, 0.0)])
 def test_rank_loss_is_finite_at_huge_margins(
-    train: TrainParams, margin: float, loss: float, slope: float
+    training: TrainingParams, margin: float, loss: float, slope: float
 ):
     """-log(sigmoid(-1000)) is infinite in the notebook: sigmoid underflows. Here it is 1000."""
     assert math.isinf(training_loss(torch.tensor([[margin], [0.0]]), torch.zeros(2, 1)).item()) == (
         margin < 0
     )
-    found = compared([margin, 0.0], [7.0, 1.0], [(0, 1)])
-    ours = found.loss(train.model_copy(update={"mse_weight": 0.0}))
+    found = rewards_and_targets([margin, 0.0], [7.0, 1.0], [(0, 1)])
+    ours = found.loss(training.model_copy(update={"mse_weight": 0.0}))
     ours.backward()
     assert ours.item() == pytest.approx(loss)
     assert found.rewards.grad is not None
@@ -164,8 +173,8 @@ def test_rank_loss_is_finite_at_huge_margins(
     "changed",
     [
         {"rewards": torch.zeros(4, 1)},
-        {"aims": torch.zeros(4, 1)},
-        {"aims": torch.zeros(3)},
+        {"targets": torch.zeros(4, 1)},
+        {"targets": torch.zeros(3)},
         {"rejected": torch.tensor([1, 1])},
         {"chosen": torch.tensor([[0]])},
     ],
@@ -173,6 +182,6 @@ def test_rank_loss_is_finite_at_huge_margins(
 )
 def test_shapes_never_broadcast(changed: dict[str, Any]):
     """(N, 1) - (N,) is (N, N): the classic bug that trains on every wrong pair, silently."""
-    right = compared([1.0] * 4, [2.0] * 4, [(0, 1)])
+    right = rewards_and_targets([1.0] * 4, [2.0] * 4, [(0, 1)])
     with pytest.raises(TypeCheckError):
         replace(right, **changed)

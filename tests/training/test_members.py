@@ -10,23 +10,32 @@ import torch
 from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
 from goldrm.common.random_streams import stream_seed
+from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
-from goldrm.reward_model.params import RewardModelParams
+from goldrm.reward_model.params import PlainEnsembleParams, TokenDamageParams
 from goldrm.task.params import HoldoutParams
 from goldrm.task.series import Split
 from goldrm.task.task import Task
-from goldrm.training.examples import NO_EDITS, training_set
+from goldrm.training.example_states import labelled_completions
+from goldrm.training.examples import training_set
 from goldrm.training.members import train_members
-from goldrm.training.params import TrainParams
-from goldrm.training.state_files import labelled_completions
+from goldrm.training.params import EditsParams, Recipe
 
 
 @pytest.fixture
-def train(params: Params) -> TrainParams:
-    edits = NO_EDITS.model_copy(update={"of_exact": 1, "more_prompts": 2, "kinds": ["one_off"]})
-    changes = {"epochs": 2, "batch_size": 2, "edits": edits, "learning_rate": 0.01}
-    return params.baseline.train.model_copy(update=changes)
+def recipe(params: Params, token_damage: TokenDamageParams) -> Recipe:
+    edits = EditsParams(
+        lengths=0, misread=0, mistakes=0, random=1, kinds=["one_off"], further_prompts=2
+    )
+    notebook = params.models["notebook"]
+    training = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01}
+    return Recipe(
+        readout=token_damage,
+        ensemble=PlainEnsembleParams(members=2, combine="mean"),
+        data=notebook.data.model_copy(update={"edits": edits}),
+        training=notebook.training.model_copy(update=training),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,27 +58,22 @@ def test_members_differ_by_their_seeds_alone(
     backbone: Backbone,
     task: Task,
     sampled: dict[Split, pd.DataFrame],
-    token_damage: RewardModelParams,
-    train: TrainParams,
+    recipe: Recipe,
     tmp_path: Path,
 ):
     """Each begins with weights of its own, and has the scale and ceiling of all training rows."""
-    trained = train_members(backbone, task, sampled, token_damage, train, 5, tmp_path)
+    trained = train_members(backbone, task, sampled, recipe, 5, tmp_path, ALONE)
     assert trained is not None
     first, second = trained.states
-    completions = training_set(sampled["train"], task, train, 5)[:]
+    examples = training_set(sampled["train"], task, recipe.data, 5)
     labelled = labelled_completions(tmp_path / "train")
     for state in trained.states:
-        for name, rows in (
-            ("scale", labelled.rows),
-            ("outlook_scale", labelled.outlook),
-            ("prompt_scale", labelled.prompt_rows),
-        ):
-            expected = torch.cat(list(rows.split(8))).float().mean(0)
-            torch.testing.assert_close(state[f"{name}.mean"], expected, atol=1e-4, rtol=0)
-        assert state["ceiling"] == completions["gold_reward"].max()
-    initial = new_readout(token_damage, backbone.sizes, stream_seed(5, "member", 1))
-    initial.fit_scale(labelled)
+        for name in ("rows", "lm_log_probs", "prompt_rows"):
+            expected = getattr(labelled.states, name).float().mean(0)
+            torch.testing.assert_close(state[f"scale.{name}.mean"], expected, atol=1e-4, rtol=0)
+        assert state["ceiling"] == examples.table(examples.groups)["gold_reward"].max()
+    initial = new_readout(recipe.readout, backbone.sizes, stream_seed(5, "member", 1))
+    initial.fit_scale(labelled.states, labelled.gold_rewards)
     moved = {n: float((second[n] - t.detach()).abs().max()) for n, t in initial.named_parameters()}
     apart = {n: float((second[n] - first[n]).abs().max()) for n in moved}
     assert max(moved.values()) < 0.1 < max(apart.values())
@@ -89,8 +93,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
     backbone: Backbone,
     task: Task,
     sampled: dict[Split, pd.DataFrame],
-    token_damage: RewardModelParams,
-    train: TrainParams,
+    recipe: Recipe,
     params: Params,
     tmp_path: Path,
     layers: list[int],
@@ -99,7 +102,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
 ):
     kept_out: dict[str, Any] = {"holdout": HoldoutParams(template=holdout, difference=[], terms=[])}
     strict = Task(task.dictionary, task.params.model_copy(update=kept_out), params.gold_reward)
-    reward_model = token_damage.model_copy(update={"layers": layers})
+    readout = recipe.readout.model_copy(update={"layers": layers})
+    changed = recipe.model_copy(update={"readout": readout})
     with pytest.raises(GoldrmError, match=sentence):
-        train_members(backbone, strict, sampled, reward_model, train, 0, tmp_path)
+        train_members(backbone, strict, sampled, changed, 0, tmp_path, ALONE)
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,8 +12,8 @@ from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_atomic
 from goldrm.lm.model import Backbone
-from goldrm.lm.weights import read_config
 from goldrm.reward_model.last_token import LastTokenReadout
+from goldrm.reward_model.model import read_reward_model_config
 from goldrm.training.loop import optimizer_and_schedule
 from goldrm.training.params import TrainingParams
 
@@ -36,25 +35,19 @@ def write_reward_model(path: Path, trained: TrainedModel) -> None:
         GoldrmError: when it isn't one last_token readout, or a file is damaged or can't be written.
     """
     model = trained.reward_model
+    config = read_reward_model_config(trained.folder)
     readout = model.members[0]
     if not isinstance(readout, LastTokenReadout) or len(model.members) > 1:
         raise GoldrmError(
-            f"{trained.folder} holds {len(model.members)} {trained.recipe.readout.kind} readouts, "
-            "but the course's SL_RM has one last_token readout. Export such a recipe's: "
-            "--model notebook."
+            f"{trained.folder} holds {len(model.members)} {config.readout.kind} readouts, but the "
+            "course's SL_RM has one last_token readout. Export such a recipe's: --model notebook."
         )
-    best = _best(trained.folder / "config.json")
-    write_atomic(path, course_checkpoint(model.backbone, readout, trained.recipe.training, best))
-
-
-def _best(config: Path) -> dict[str, Any]:
-    """The row of the learning curve that the weights belong to."""
-    best = read_config(config).get("best")
-    if not isinstance(best, dict) or not all(
-        isinstance(best.get(name), int | float) for name in ("epoch", "train_loss")
-    ):
-        raise GoldrmError(f"{config} is damaged. Delete it; `dvc repro` makes it again.")
-    return best
+    if not {"epoch", "train_loss"} <= config.best.keys():
+        raise GoldrmError(
+            f"{trained.folder / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
+        )
+    checkpoint = course_checkpoint(model.backbone, readout, trained.recipe.training, config.best)
+    write_atomic(path, checkpoint)
 
 
 def course_checkpoint(

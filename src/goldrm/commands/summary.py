@@ -41,13 +41,17 @@ def summarise(recipes: Sequence[str]) -> str:
 
 def _accuracies() -> list[str]:
     """Every scorer's accuracy on the test split with its interval, a line each."""
-    table = read_csv(PLOTS / "statistics.csv")
-    rows = table[table["statistic"] == "accuracy"]
-    width = rows["model"].str.len().max()
-    return ["accuracy on unseen pairs, 95 % interval"] + [
-        f"  {row.model:<{width}}  {row.value:.3f}  ({row.low:.3f} – {row.high:.3f})  n {row.n}"
-        for row in rows.itertuples()
-    ]
+    path = PLOTS / "statistics.csv"
+    table = read_csv(path)
+    try:
+        rows = table[table["statistic"] == "accuracy"]
+        width = rows["model"].str.len().max()
+        return ["accuracy on unseen pairs, 95 % interval"] + [
+            f"  {row.model:<{width}}  {row.value:.3f}  ({row.low:.3f} – {row.high:.3f})  n {row.n}"
+            for row in rows.itertuples()
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _damaged(path) from None
 
 
 def _metrics(name: str) -> dict[str, Any]:
@@ -60,4 +64,8 @@ def _metrics(name: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError, RecursionError):
-        raise GoldrmError(f"{path} is damaged. `dvc repro` makes it again.") from None
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> GoldrmError:
+    return GoldrmError(f"{path} is damaged. `dvc repro` makes it again.")

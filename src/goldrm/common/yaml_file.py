@@ -1,5 +1,6 @@
 """YAML files, read as YAML 1.2: 1e-4 is a number there, as `dvc exp run -S` writes it."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             text = file.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
-        content = YAML(typ="safe", pure=True).load(text.decode())
+        with warnings.catch_warnings(action="ignore"):  # of an anchor that is used again, say
+            content = YAML(typ="safe", pure=True).load(text.decode())
     except FileNotFoundError:
         raise GoldrmError(
             f"{path} doesn't exist here. Run from the project's root folder, or restore it "

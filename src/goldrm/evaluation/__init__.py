@@ -1,1 +1,1 @@
-"""How a reward model is judged on series that no training has seen: tables and figures."""
+"""How reward models are judged on series that no training has seen: tables and figures."""

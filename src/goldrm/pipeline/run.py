@@ -15,6 +15,7 @@ def main() -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # One of many processes: it ends at once, and the one that launched them says why.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever the user's shell shows them by
     del sys.argv[0]  # the script's are its own
     script = sys.argv[0]
     try:

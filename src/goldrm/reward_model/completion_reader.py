@@ -21,13 +21,13 @@ class ReadCompletions:
     A completion's first token is its prompt's last one, then come its own; see `States`.
 
     Attributes:
-        nodes: of the completions, each once.
-        token_rows: which of these each token is, of one completion after the other.
-        next_tokens: what is said after each token; after a completion's last one, the end.
+        nodes: the distinct nodes of the completions' tokens.
+        token_rows: which of these each token is, completion after completion.
+        next_tokens: the token that follows each; after a completion's last one, the end.
         token_counts: how many tokens each completion has.
-        prompt_nodes: of one prompt's tokens after the other.
-        prompt_token_counts: how many each prompt has.
-        prompt: which prompt each completion answers, from 0.
+        prompt_nodes: the nodes of the distinct prompts' tokens, prompt after prompt.
+        prompt_token_counts: how many tokens each prompt has.
+        prompt: the number of the prompt that each completion answers, from 0.
     """
 
     nodes: list[int]
@@ -40,7 +40,10 @@ class ReadCompletions:
 
 
 class _Path(NamedTuple):
-    """The nodes of a completion's tokens and of its prompt's, and what follows the former."""
+    """The nodes of a completion's tokens and of its prompt's, and which tokens follow the former.
+
+    A completion read behind its prompt has the prompt's last node as its first one.
+    """
 
     tokens: list[int]
     prompt: tuple[int, ...]
@@ -88,8 +91,8 @@ class CompletionReader:
         Args:
             prompts: token ids of each completion's prompt.
             completions: token ids of each, at least one.
-            context_prompts: of the prompts behind which completions are read, where these aren't
-                the ones that they answer.
+            context_prompts: token ids of the prompts behind which the completions are read; None:
+                behind their own.
         """
         contexts = prompts if context_prompts is None else context_prompts
         paths = [self._add(*texts) for texts in zip(prompts, completions, contexts, strict=True)]

@@ -108,5 +108,7 @@ class _PathCache(Cache):
 def _longer(tensor: Tensor, dim: int, by: int) -> Tensor:
     """The same with room for more."""
     shape = list(tensor.shape)
-    shape[dim] = by
-    return torch.cat((tensor, tensor.new_empty(shape)), dim)
+    shape[dim] += by
+    longer = tensor.new_empty(shape)
+    longer.narrow(dim, 0, tensor.shape[dim]).copy_(tensor)
+    return longer

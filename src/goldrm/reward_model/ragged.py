@@ -47,9 +47,9 @@ class Ragged:
         return torch.arange(len(self.owners), device=self.lengths.device)
 
     def select(self, items: Int[Tensor, " chosen"]) -> tuple[Int[Tensor, " elements"], "Ragged"]:
-        """The elements of some items, one item after the other, and how they lie then.
+        """The elements of the chosen items, item after item, and how they lie in that order.
 
-        Of the items above, 2 and 0 have the elements 2 3 4 0 1, and then the lengths 3 and 2.
+        Of the items above, 2 and 0 have the elements 2 3 4 0 1; their lengths are then 3 and 2.
         """
         chosen = Ragged(self.lengths[items])
         shift = self.offsets[items] - chosen.offsets
@@ -71,15 +71,15 @@ class Ragged:
 
 @dataclass(frozen=True, eq=False)
 class Distinct:
-    """What differs among the values of each owner, by owner and ascending.
+    """The distinct values of each owner, in the order of the owners and ascending.
 
     Owner 0's values 7 5 7 and owner 1's value 7 are the distinct values 5 7 7 of the owners 0 0 1;
     the index is 1 0 1 0.
 
     Attributes:
-        values: the distinct ones.
-        owners: whose each of them is.
-        index: which of its owner's distinct values each given value is.
+        values: the distinct values.
+        owners: the owner of each distinct value.
+        index: of each given value, which of its owner's distinct values it is.
     """
 
     values: Int[Tensor, " distinct"]
@@ -92,7 +92,7 @@ def distinct(values: Int[Tensor, " given"], owners: Int[Tensor, " given"]) -> Di
 
     Args:
         values: at least one, none negative.
-        owners: whose each is, a number from 0.
+        owners: the owner of each value, a number from 0.
     """
     above = int(values.max()) + 1
     keys, inverse = torch.unique(owners * above + values, return_inverse=True)

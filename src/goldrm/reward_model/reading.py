@@ -26,7 +26,7 @@ class Reading(ABC):
     stored_dtype: ClassVar[torch.dtype]
 
     def reader(self, backbone: Backbone) -> CompletionReader:
-        """A reader of what `read` asks it for."""
+        """A reader, of which `read` can be asked, that has read nothing yet."""
         return CompletionReader(backbone, self.layers)
 
     @abstractmethod
@@ -40,12 +40,11 @@ class Reading(ABC):
         """Read completions.
 
         Args:
-            reader: what it has read before isn't read again.
-            prompts: token ids of each completion's prompt; where prompt and completion are empty,
-                there is nothing to read.
+            reader: what `reader` made; what it has read before it doesn't read again.
+            prompts: token ids of each completion's prompt, not empty where the completion is.
             completions: token ids of each, at least one.
-            context_prompts: of the prompts behind which completions are read, where these aren't
-                the ones that they answer.
+            context_prompts: token ids of the prompts behind which the completions are read; None:
+                behind their own.
         """
 
 

@@ -31,7 +31,7 @@ class Readout(nn.Module, ABC):
         """Reward of each completion, which may be higher than there can be."""
 
     def bounded(self, rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
-        """The rewards of `unbounded`, none higher than there can be where the readout knows."""
+        """The same rewards, lowered to the highest that there can be if the readout knows it."""
         return rewards
 
     def targets(self, gold_rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:

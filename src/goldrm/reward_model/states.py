@@ -15,24 +15,24 @@ class States:
     """Hidden states of completions and of the prompts that they answer.
 
     A completion's first token is its prompt's last one, which had to predict what is said first;
-    then come its own. Completions that begin alike share hidden states. Those of `3 7` and `3 9`
-    behind a prompt that ends with the word `value`, for example:
+    then come its own. Completions that begin alike share rows. The completions `3 7` and `3 9` of
+    a prompt that ends with the word `value`, for example:
 
-        rows          of value, 3, 7, 9
+        rows          the states at value, 3, 7 and 9
         token_rows    0 1 2, 0 1 3
-        lm_log_probs  of 3, 7, end, 3, 9, end
-        token_counts  3 3
-        prompt        0 0
+        token_counts  3, 3
+        lm_log_probs  at value 3 7, value 3 9: of 3, 7 and the end, of 3, 9 and the end
+        prompt        0, 0
 
     Attributes:
         rows: hidden states, after several layers side by side.
-        token_rows: which row is each token's, of one completion after the other.
-        lm_log_probs: what the language model expects after each token (`lm_log_probs.py`); without
+        token_rows: the row of each token, completion after completion.
+        lm_log_probs: what the language model expects after each token (`lm_log_probs.py`); no
             columns where a readout doesn't read it.
         token_counts: how many tokens each completion has, at least one.
-        prompt_rows: hidden states of one prompt's tokens after the other.
-        prompt_token_counts: how many each prompt has; none where a readout reads no prompts.
-        prompt: which prompt each completion answers, from 0.
+        prompt_rows: hidden states of the prompts' tokens, prompt after prompt.
+        prompt_token_counts: how many tokens each prompt has; 0 where a readout reads no prompts.
+        prompt: the number of the prompt that each completion answers, from 0.
     """
 
     rows: Float[Tensor, "rows embds"]

@@ -1,6 +1,5 @@
 """A readout that sees every token: damages, summed over the completion."""
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -123,9 +122,9 @@ class TokenJudgement(nn.Module):
     def forward(
         self, states: States, answers: Float[Tensor, "completions answers"]
     ) -> tuple[Float[Tensor, "tokens size"], Float[Tensor, "tokens kinds"]]:
-        """Features and signed deviations of each token, zeros of a completion's first one.
+        """Features and signed deviations of each token; zeros for a completion's first one.
 
-        Deviations are linear ones and what the network adds.
+        A deviation is a linear one and what the network adds to it.
         """
         linear = self._linear(states) + self.answers(answers)[states.tokens.owners]
         hidden, deviations = linear.split([self.size, self.kinds], dim=1)
@@ -135,7 +134,7 @@ class TokenJudgement(nn.Module):
         return features, (deviations + self.deviations(features)) * states.is_own
 
     def _linear(self, states: States) -> Float[Tensor, "tokens outputs"]:
-        """Of the rows of each token and the one before: computed once a row, not once a token."""
+        """Outputs for each token and the one before it, computed once a row, not once a token."""
         previous, current = self.previous_and_current(states.rows).chunk(2, dim=1)
         previous_rows = states.token_rows.roll(1)  # wrong for first tokens, which don't count
         return current.index_select(0, states.token_rows) + previous.index_select(0, previous_rows)
@@ -194,7 +193,7 @@ class MissingDamage(nn.Module):
         answers: Float[Tensor, "completions answers"],
         carried: Float[Tensor, "tokens size"],
     ) -> Float[Tensor, "completions kinds"]:
-        """By kinds, from what is known at the last token and what it carries along."""
+        """The damage, from what is known at the last token and what it carries along."""
         last = states.tokens.offsets + states.token_counts - 1  # token of each completion
         seen = self.rows(states.rows[states.token_rows[last]])
         seen = F.relu(seen + self.lm_log_probs(states.lm_log_probs[last]) + self.answers(answers))
@@ -212,5 +211,5 @@ class DamageReward(nn.Module):
         self.reward = nn.Linear(REWARD_HIDDEN_SIZE, 1)
 
     def forward(self, damage: Float[Tensor, "completions kinds"]) -> Float[Tensor, " completions"]:
-        """By the logarithms of the damages."""
+        """The reward, from the damages' logarithms."""
         return self.reward(F.relu(self.hidden(torch.log1p(damage)))).squeeze(-1)

@@ -66,9 +66,9 @@ class LabelledCompletions:
     def batches(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
         """The completions of some groups, `size` groups at a time; the last ones may be fewer."""
         for part in groups.split(max(GROUPS_FOUND_TOGETHER // size, 1) * size):
-            yield from self._found_together(part, size)
+            yield from self._batches(part, size)
 
-    def _found_together(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
+    def _batches(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
         completions, own_groups = self.groups.select(groups)
         batches = own_groups.owners // size  # of each completion
         gold_rewards = self.gold_rewards[completions]
@@ -85,12 +85,12 @@ class LabelledCompletions:
 def _tokens_by_batch(
     states: States, completions: Int[Tensor, " chosen"], batches: Int[Tensor, " chosen"]
 ) -> Iterator[dict[str, Tensor]]:
-    """The fields of each batch's `States` that tell of tokens.
+    """The fields of each batch's `States` that are about tokens.
 
     Args:
         states: of all completions.
-        completions: those of one batch after the other.
-        batches: the batch of each.
+        completions: the numbers of the chosen ones, batch after batch.
+        batches: the batch of each of them.
     """
     tokens, own_tokens = states.tokens.select(completions)
     token_batches = batches[own_tokens.owners]
@@ -113,7 +113,7 @@ def _tokens_by_batch(
 def _prompts_by_batch(
     states: States, completions: Int[Tensor, " chosen"], batches: Int[Tensor, " chosen"]
 ) -> Iterator[dict[str, Tensor]]:
-    """The same of prompts."""
+    """The fields of each batch's `States` that are about prompts."""
     prompts = distinct(states.prompt[completions], batches)
     rows, own_rows = states.prompt_tokens.select(prompts.values)
     row_batches = prompts.owners[own_rows.owners]
@@ -151,6 +151,6 @@ def _pairs_by_batch(
 def _by_batch(
     values: Tensor, owners: Int[Tensor, " values"], batches: Int[Tensor, " completions"]
 ) -> tuple[Tensor, ...]:
-    """The values of each batch, where `owners`, ascending, are their batches."""
+    """The values of each batch; `owners`, ascending, are the values' batches."""
     count = int(batches[-1]) + 1
     return values.split(torch.bincount(owners, minlength=count).tolist())

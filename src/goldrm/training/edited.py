@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goldrm.common.random_streams import stream_seed
-from goldrm.edits.kinds import MISREAD_ADDED_TERMS, Series, other_lengths, possible_kinds
+from goldrm.edits.kinds import MISREAD_ADDED_TERMS, other_lengths, possible_kinds
 from goldrm.edits.random_edits import random_edit
 from goldrm.task.series import Prompt
 from goldrm.task.task import Task
@@ -46,14 +46,10 @@ class EditedCompletions:
     prompt_ids: Mapping[Prompt, int]
     seed: int
 
-    def exact(self, group: Group) -> Series:
-        """The series that a group's prompt asks for."""
-        return self.task.space[group.prompt_id].exact(self.task.params.max_value)
-
-    def edits(self, group: Group) -> Iterator[Row]:
+    def completions(self, group: Group) -> Iterator[Row]:
         """The exact series: itself, in other lengths, edited at random, behind other prompts."""
         rng = Random(stream_seed(self.seed, "edits", group.number))
-        exact, max_value = self.exact(group), self.task.params.max_value
+        exact, max_value = self.task.exact(group.prompt_id), self.task.params.max_value
         difference = self.task.space[group.prompt_id].difference
         kinds = possible_kinds(exact, difference, max_value, self.params.kinds)
         yield self._row(group, exact)
@@ -61,10 +57,10 @@ class EditedCompletions:
             yield self._row(group, series)
         for _ in range(self.params.random if kinds else 0):
             yield self._row(group, random_edit(exact, difference, max_value, rng, kinds))
-        others = self._asked_in_other_lengths(group)
+        others = self._asked_in_other_lengths(group.prompt_id)
         for other in rng.sample(others, min(self.params.misread, len(others))):
-            for series in (exact, self.exact(other)):
-                yield self._row(group, series) | {"context_prompt_id": other.prompt_id}
+            for series in (exact, self.task.exact(other)):
+                yield self._row(group, series) | {"context_prompt_id": other}
 
     def mistakes(
         self, group: Group, next_token_probs: Float[Tensor, "terms vocabulary"]
@@ -83,7 +79,7 @@ class EditedCompletions:
         """
         rng = Random(stream_seed(self.seed, "mistakes", group.number))
         prompt, max_value = self.task.space[group.prompt_id], self.task.params.max_value
-        exact = self.exact(group)
+        exact = self.task.exact(group.prompt_id)
         ids = [self.task.dictionary.ids[str(value)] for value in range(max_value + 1)]
         wrong = next_token_probs[:, ids].cpu()  # (terms, values)
         wrong[range(len(exact)), exact] = 0
@@ -98,13 +94,10 @@ class EditedCompletions:
         row = self.task.series(*group, series)
         return row | {"context_prompt_id": group.prompt_id}
 
-    def _asked_in_other_lengths(self, group: Group) -> list[Group]:
+    def _asked_in_other_lengths(self, prompt_id: int) -> list[int]:
         """The prompts trained on that ask for the same but a few terms more or fewer."""
-        prompt = self.task.space[group.prompt_id]
+        prompt = self.task.space[prompt_id]
         others = (replace(prompt, terms=prompt.terms + added) for added in MISREAD_ADDED_TERMS)
-        groups = (
-            group._replace(prompt_id=self.prompt_ids[other])
-            for other in others
-            if other in self.prompt_ids
-        )
-        return [other for other in groups if self.exact(other) != self.exact(group)]
+        known = [self.prompt_ids[other] for other in others if other in self.prompt_ids]
+        exact = self.task.exact(prompt_id)
+        return [other for other in known if self.task.exact(other) != exact]

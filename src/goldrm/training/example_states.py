@@ -94,19 +94,18 @@ def _mistakes(
     """Mistakes of the exact series that leave room in the context for a term more."""
     if edited is None or not edited.params.mistakes:
         return []
-    exact = {group: edited.exact(group) for group in groups}
-    exact = {group: series for group, series in exact.items() if len(series) < reader.room}
-    if not exact:
+    task, encode = edited.task, edited.task.dictionary.encode
+    fitting = [group for group in groups if len(task.exact(group.prompt_id)) < reader.room]
+    if not fitting:
         return []
-    space, encode = edited.task.space, edited.task.dictionary.encode
     probs = next_token_probs(
         reader,
-        [encode(space[group.prompt_id].text) for group in exact],
-        [encode(" ".join(map(str, series))) for series in exact.values()],
+        [encode(task.space[group.prompt_id].text) for group in fitting],
+        [encode(" ".join(map(str, task.exact(group.prompt_id)))) for group in fitting],
     )
     return [
         row
-        for group, own_probs in zip(exact, probs, strict=True)
+        for group, own_probs in zip(fitting, probs, strict=True)
         for row in edited.mistakes(group, own_probs)
     ]
 
@@ -117,7 +116,7 @@ def _tensors(completions: LabelledCompletions) -> dict[str, Tensor]:
 
 
 def _join(files: Sequence[Path], work: Path) -> None:
-    """Make one of the chunks' files."""
+    """Join what is in the chunks' files."""
     rows, prompts = 0, 0
     parts: dict[str, list[Tensor]] = defaultdict(list)
     with ExitStack() as stack:

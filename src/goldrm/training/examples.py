@@ -50,7 +50,7 @@ class Examples:
         sampled = self.sampled[self.sampled["group"].isin(order)]
         rows: list[dict[Any, Any]] = []
         if self.edited is not None:
-            rows += [row for group in groups for row in self.edited.edits(group)]
+            rows += [row for group in groups for row in self.edited.completions(group)]
         rows += sampled.assign(context_prompt_id=sampled["prompt_id"]).to_dict("records")
         rows += mistakes
         table = pd.DataFrame(rows, columns=[*SAMPLED_COLUMNS, "context_prompt_id"])

@@ -96,6 +96,12 @@ class Training:
         out_of_patience = params.patience is not None and since_best >= params.patience
         return out_of_patience or self.curve[-1]["train_loss"] < params.stop_loss
 
+    def resume(self, resume_point: ResumePoint) -> None:
+        """Go on from a resume point, if there is one."""
+        state = resume_point.load()
+        if state is not None:
+            self.load_state_dict(state)
+
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on."""
         return {
@@ -148,9 +154,7 @@ def train_readout(
         )
     steps_an_epoch = len(train_completions) // params.batch_size
     training = Training(readout, params, params.epochs * steps_an_epoch)
-    state = resume_point.load()
-    if state is not None:
-        training.load_state_dict(state)
+    training.resume(resume_point)
     first_epoch = len(training.curve)
     batches = shuffled(train_completions, params, seed, first_epoch)
     progress = tqdm(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from goldrm.common.params import Section
 from goldrm.edits.kinds import MAX_ADDED_TERMS, MISREAD_ADDED_TERMS, Kind
@@ -66,5 +66,20 @@ class Recipe(Section):
         return self
 
 
-RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+# What tables and metrics files call other things than reward models.
+RESERVED_NAMES = {
+    *("log_prob", "mean_log_prob", "length", "oracle", "random", "gold_reward"),
+    *("eval", "pairs", "sft", "test_pairs"),
+}
+
+
+def _unreserved(name: str) -> str:
+    if name in RESERVED_NAMES:
+        raise ValueError(f"{name} has another meaning in tables and metrics; rename the recipe")
+    return name
+
+
+RecipeName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), AfterValidator(_unreserved)
+]
 Recipes = Annotated[dict[RecipeName, Recipe], Field(min_length=1)]

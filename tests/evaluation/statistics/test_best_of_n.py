@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldrm.evaluation.statistics import best_of_n
+from goldrm.evaluation.statistics.bootstrap import Bootstrap
 
 completions = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=7)
 
@@ -60,8 +61,8 @@ def test_table_by_hand():
     gold_reward = np.array([[1.0, 4, 7], [2, 2, 5]])
     scores = {"reward": np.array([[3.0, 1, 2], [1, 2, 3]])}
     table = best_of_n.best_of_n_table(
-        scores, gold_reward, [1, 2, 3], np.array([0, 0]), 10, 0.9, np.random.default_rng(0)
-    ).set_index(["picked_by", "n"])
+        scores, gold_reward, [1, 2, 3], np.array([0, 0]), Bootstrap(10, 0.9, seed=0)
+    ).set_index(["model", "n"])
     # Best of 2: the reward picks 1, 1, 7 and 2, 5, 5; the oracle 4, 7, 7 and 2, 5, 5.
     expected = {
         ("reward", 1): (3.5, 0, 1),
@@ -78,11 +79,12 @@ def test_table_by_hand():
         assert row[["low", "high"]].tolist() == pytest.approx([values[0]] * 2)  # one cluster
         assert row["kl_bound"] == best_of_n.kl_bound(key[1])
     assert len(table) == 9
+    assert (table["prompts"] == 2).all()
 
 
 def test_interval_resamples_clusters():
     gold_reward = np.array([[0.0, 0]] * 50 + [[1, 1]] * 50)
     table = best_of_n.best_of_n_table(
-        {}, gold_reward, [2], np.arange(100) // 50, 200, 0.9, np.random.default_rng(0)
+        {}, gold_reward, [2], np.arange(100) // 50, Bootstrap(200, 0.9, seed=0)
     )
     assert table[["low", "high"]].to_numpy().tolist() == [[0, 1]] * 2

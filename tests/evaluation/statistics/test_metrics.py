@@ -26,16 +26,8 @@ def floats(*values: float) -> metrics.Floats:
         (floats(6, 6), floats(6 - 1e-12, 1e9), 0.5),
     ],
 )
-def test_pairwise_accuracy_counts_a_tie_half(
-    chosen: metrics.Floats, rejected: metrics.Floats, expected: float
-):
-    assert metrics.pairwise_accuracy(chosen, rejected) == pytest.approx(expected)
-
-
-def test_errors_by_hand():
-    reward, gold_reward = floats(1, 2, 7, 4), floats(2, 2, 4, 6)  # off by -1, 0, 3, -2
-    assert metrics.mean_squared_error(reward, gold_reward) == pytest.approx((1 + 0 + 9 + 4) / 4)
-    assert metrics.mean_absolute_error(reward, gold_reward) == pytest.approx((1 + 0 + 3 + 2) / 4)
+def test_a_tie_counts_half(chosen: metrics.Floats, rejected: metrics.Floats, expected: float):
+    assert metrics.pairs_right(chosen, rejected).mean() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +117,31 @@ def test_partial_spearman_correlates_what_regression_leaves(rows: list[tuple[int
     assert found == pytest.approx(a @ b / sqrt((a @ a) * (b @ b)) if remains else 0.0, abs=1e-6)
 
 
+counted_rows = st.lists(
+    st.tuples(*[st.integers(0, 6)] * 3, *[st.integers(0, 3)] * 2), min_size=2, max_size=25
+).filter(lambda rows: all(any(row[resample] for row in rows) for resample in (3, 4)))
+
+
+@given(counted_rows)
+def test_a_row_that_counts_twice_is_two_rows(rows: list[tuple[int, ...]]):
+    """Two resamples at once, against each one's rows repeated."""
+    *columns, first, second = [floats(*column) for column in zip(*rows, strict=True)]
+    counts = np.stack([first, second])
+    ranked = metrics.ranks(columns[0], counts)
+    rank_correlation = metrics.spearman(*columns[:2], counts)
+    beyond = metrics.partial_spearman(*columns, counts)
+    for resample, times in enumerate(counts.astype(int)):
+        repeated = [np.repeat(column, times) for column in columns]
+        expected = stats.rankdata(repeated[0])
+        assert np.repeat(ranked[resample], times) == pytest.approx(expected)
+        assert rank_correlation[resample] == pytest.approx(metrics.spearman(*repeated[:2]))
+        assert beyond[resample] == pytest.approx(metrics.partial_spearman(*repeated), abs=1e-6)
+
+
+def test_ranks_of_the_docstring():
+    assert metrics.ranks(floats(5, 5, 8), floats(2, 1, 1)).tolist() == [2, 2, 4]
+
+
 def test_partial_spearman_takes_the_control_out():
     """Length drives neither side here: gold reward drives both, the noises are independent."""
     rng = np.random.default_rng(0)
@@ -140,93 +157,3 @@ def test_rank_correlations_are_scipys():
     found = metrics.spearman(reward, gold_reward), metrics.kendall(reward, gold_reward)
     expected = stats.spearmanr(reward, gold_reward), stats.kendalltau(reward, gold_reward)
     assert found == pytest.approx([result.statistic for result in expected])
-
-
-def test_bootstrap_keeps_clusters_whole():
-    clusters = np.array([7, 3, 7, 7, 9, 3])
-    seen: list[metrics.Ints] = []
-
-    def statistic(rows: metrics.Ints) -> float:
-        seen.append(rows)
-        return 0.0
-
-    metrics.bootstrap_interval(statistic, clusters, 200, 0.95, np.random.default_rng(0))
-    counts = np.array([np.bincount(rows, minlength=6) for rows in seen])
-    drawn = counts[:, [0, 1, 4]]  # how often clusters 7, 3 and 9 were drawn
-    assert (counts == drawn[:, [0, 1, 0, 0, 2, 1]]).all()
-    assert (drawn.sum(axis=1) == 3).all()
-    assert len(seen) == 200
-    assert len(np.unique(drawn, axis=0)) == 10  # all ways to draw 3 of 3 with replacement
-
-
-def test_interval_of_one_cluster_is_the_value():
-    values = floats(1, 2, 6)
-    interval = metrics.bootstrap_interval(
-        lambda rows: float(values[rows].mean()),
-        np.array([4, 4, 4]),
-        100,
-        0.95,
-        np.random.default_rng(0),
-    )
-    assert interval == (3.0, 3.0)
-
-
-@pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.960), (0.8, 1.2816)])
-def test_interval_of_equal_rows_is_the_binomials(confidence: float, z: float):
-    """5 equal rows a cluster say no more than 1: resampling rows would give 1/sqrt(5) the width."""
-    right = np.repeat(np.arange(400) < 280, 5).astype(float)
-    low, high = metrics.bootstrap_interval(
-        lambda rows: float(right[rows].mean()),
-        np.repeat(np.arange(400), 5),
-        2000,
-        confidence,
-        np.random.default_rng(1),
-    )
-    half = z * sqrt(0.7 * 0.3 / 400)
-    assert low == pytest.approx(0.7 - half, abs=0.1 * half)
-    assert high == pytest.approx(0.7 + half, abs=0.1 * half)
-
-
-def test_interval_follows_its_stream():
-    values = np.random.default_rng(5).normal(size=50)
-
-    def interval(seed: int) -> tuple[float, float]:
-        return metrics.bootstrap_interval(
-            lambda rows: float(values[rows].mean()),
-            np.arange(50),
-            100,
-            0.9,
-            np.random.default_rng(seed),
-        )
-
-    assert interval(0) == interval(0)
-    assert interval(0) != interval(1)
-
-
-def test_mean_interval_is_the_interval_of_the_mean():
-    rng = np.random.default_rng(2)
-    values, clusters = rng.normal(size=120), rng.integers(0, 30, size=120).astype(str)
-    fast = metrics.bootstrap_mean_interval(values, clusters, 300, 0.8, np.random.default_rng(3))
-    slow = metrics.bootstrap_interval(
-        lambda rows: float(values[rows].mean()), clusters, 300, 0.8, np.random.default_rng(3)
-    )
-    assert fast == pytest.approx(slow)
-    assert fast[0] < values.mean() < fast[1]
-
-
-@pytest.mark.parametrize(("value", "expected"), [(1.0, (0.025 ** (1 / 6), 1)), (0.0, None)])
-def test_share_without_exceptions_still_has_an_interval(
-    value: float, expected: tuple[float, float] | None
-):
-    """Six clusters all right: the least share that shows that with 2.5 %, p⁶ = 0.025."""
-    low, high = expected or (0, 1 - 0.025 ** (1 / 6))
-    values, clusters = np.full(20, value), np.arange(20) % 6
-    found = metrics.bootstrap_share_interval(values, clusters, 50, 0.95, np.random.default_rng(0))
-    assert found == pytest.approx((low, high))
-
-
-@pytest.mark.parametrize("values", [[0.0, 1.0, 1.0], [0.5, 0.5, 0.5]])
-def test_share_is_otherwise_a_mean(values: list[float]):
-    asked = (np.array(values), np.arange(3), 50, 0.9)
-    found = metrics.bootstrap_share_interval(*asked, np.random.default_rng(1))
-    assert found == metrics.bootstrap_mean_interval(*asked, np.random.default_rng(1))

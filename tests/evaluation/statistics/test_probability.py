@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from test_metrics import floats
 
 from goldrm.evaluation.statistics import probability
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
 
 # Probabilities 3/4, 1/2, 1/5 and 9/10 that the chosen one is preferred.
 DIFFERENCE = floats(log(3), 0, -log(4), log(9))
@@ -99,7 +103,7 @@ def test_calibration_error_counts_every_pair_in_both_orders(rows: list, bins: in
 
 def test_reliability_by_hand():
     table = probability.reliability(DIFFERENCE + [1e-9, 0, 0, 0], HARD, 4)
-    assert list(table) == ["low", "high", "count", "mean_confidence", "mean_target"]
+    assert list(table) == ["low", "high", "n", "mean_confidence", "mean_target"]
     assert table.to_numpy() == pytest.approx(
         np.array([[0.5, 0.625, 1, 0.5, 0.5], [0.75, 0.875, 2, 0.775, 0.5], [0.875, 1, 1, 0.9, 1]])
     )
@@ -107,7 +111,7 @@ def test_reliability_by_hand():
 
 def test_certainty_is_in_the_last_bin():
     table = probability.reliability(floats(1000), floats(1), 7)
-    assert table[["high", "count", "mean_confidence", "mean_target"]].to_numpy().tolist() == [
+    assert table[["high", "n", "mean_confidence", "mean_target"]].to_numpy().tolist() == [
         [1, 1, 1, 1]
     ]
 

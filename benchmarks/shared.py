@@ -14,8 +14,9 @@ from goldrm.commands.params import Params, load_params
 from goldrm.common.device import set_up
 from goldrm.common.tensor_files import read_tensors
 from goldrm.common.workers import ALLOCATOR
-from goldrm.lm import weights as backbone_files
 from goldrm.lm.model import Backbone
+from goldrm.lm.sizes import sizes_from
+from goldrm.lm.weights import build_backbone
 from goldrm.task import dictionary
 from goldrm.task.task import Task
 
@@ -38,8 +39,7 @@ class Frozen:
         device = set_up(params.runtime)
         tokens = dictionary.load(Path("data/source/dictionary.json"), params.task.max_value)
         state, declared = read_tensors(Path(SFT))
-        sizes = backbone_files.sizes_from(declared, SFT)
-        backbone = backbone_files.build_backbone(sizes, state, tokens, SFT).frozen().to(device)
+        backbone = build_backbone(sizes_from(declared, SFT), state, tokens, SFT).to(device)
         return cls(params, backbone, Task(tokens, params.task, params.gold_reward))
 
 

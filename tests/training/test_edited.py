@@ -1,0 +1,193 @@
+"""Edited completions are what they are said to be, with exact labels."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from notebook_reference import gold_rewards
+
+from goldrm.common.params import IntRange
+from goldrm.edits.kinds import KINDS
+from goldrm.task.dictionary import Dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.series import Prompt
+from goldrm.task.task import Task
+from goldrm.training.edited import EditedCompletions, Group, Row
+from goldrm.training.params import EditsParams
+
+
+@pytest.fixture(scope="module")
+def task(
+    dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
+) -> Task:
+    """216 prompts."""
+    ranges = {"start": IntRange(min=0, max=1), "terms": IntRange(min=5, max=8)}
+    return Task(dictionary, task_params.model_copy(update=ranges), gold_reward_params)
+
+
+@pytest.fixture(scope="module")
+def groups(task: Task) -> list[Group]:
+    """Of the train split's prompts, numbered 3, 5, 7 …"""
+    return list(map(Group, count(3, 2), task.space.ids_in("train")))
+
+
+def edited(task: Task, groups: list[Group], seed: int = 0, **changes: Any) -> EditedCompletions:
+    """Makes the exact series, and what else is asked for."""
+    params = EditsParams(
+        lengths=0, misread=0, mistakes=0, random=0, kinds=list(KINDS), further_prompts=0
+    )
+    prompt_ids = {task.space[group.prompt_id]: group.prompt_id for group in groups}
+    return EditedCompletions(params.model_copy(update=changes), task, prompt_ids, seed)
+
+
+def table_of(rows: list[Row]) -> pd.DataFrame:
+    columns = ["group", "prompt_id", "context_prompt_id", "completion", "gold_reward"]
+    return pd.DataFrame(rows)[columns]
+
+
+def values_of(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [({}, 1), ({"random": 3}, 1 + 3), ({"lengths": 2}, 1 + 2 + 2), ({"kinds": [], "random": 3}, 1)],
+    ids=str,
+)
+def test_labels_are_exact(task: Task, groups: list[Group], changes: dict[str, Any], most: int):
+    """The exact series first; so many completions a group, but where they would leave the range."""
+    maker = edited(task, groups, **changes)
+    for group in groups:
+        rows = table_of(list(maker.completions(group)))
+        assert 0.8 * most <= len(rows) <= most
+        exact = task.space[group.prompt_id].exact(100)
+        assert values_of(rows["completion"][0]) == exact
+        for number, prompt_id, context, text, gold in rows.itertuples(index=False):
+            assert (number, prompt_id, context) == (*group, group.prompt_id)
+            values = values_of(text)
+            assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
+            assert all(0 <= value <= 100 for value in values)
+
+
+def test_other_lengths(task: Task, groups: list[Group]):
+    """One term fewer and one more, that is where it isn't above 100."""
+    maker = edited(task, groups, lengths=1)
+    for group in groups:
+        prompt = task.space[group.prompt_id]
+        exact = prompt.exact(100)
+        longer = (*exact, exact[-1] + prompt.difference)
+        expected = {exact[:-1], exact} | ({longer} if longer[-1] <= 100 else set())
+        found = [values_of(row["completion"]) for row in maker.completions(group)]
+        assert set(found) == expected
+        assert len(found) == len(expected)
+
+
+def test_random_edits_are_of_the_kinds_asked_for(task: Task, groups: list[Group]):
+    """Truncated, up to three times over: a prefix of the exact series."""
+    maker = edited(task, groups, random=5, kinds=["truncated"])
+    lengths: Counter[int] = Counter()
+    for group in groups:
+        exact, *random = (values_of(row["completion"]) for row in maker.completions(group))
+        assert len(random) == 5
+        assert all(values == exact[: len(values)] for values in random)
+        lengths.update(len(exact) - len(values) for values in random)
+    assert set(lengths) >= {1, 2, 3}
+    assert 0 not in lengths
+
+
+@pytest.mark.parametrize("misread", [1, 4])
+def test_prompts_are_misread_as_others_that_are_trained_on(
+    task: Task, groups: list[Group], misread: int
+):
+    """Read behind one that asks for a few terms more or fewer, labelled for the own one."""
+    some = [group for group in groups if task.space[group.prompt_id].terms < 8]
+    maker = edited(task, some, misread=misread)
+    trained_on = {group.prompt_id for group in some}
+    sizes: list[int] = []
+    for group in some:
+        prompt, exact = task.space[group.prompt_id], task.exact(group.prompt_id)
+        rows = table_of(list(maker.completions(group)))
+        rows = rows[rows["context_prompt_id"] != rows["prompt_id"]]
+        sizes.append(len(rows))
+        assert rows["context_prompt_id"].nunique() == len(rows) / 2 <= misread
+        for _, prompt_id, context, text, gold in rows.itertuples(index=False):
+            assert prompt_id == group.prompt_id
+            assert context in trained_on
+            other = task.space[context]
+            assert replace(other, terms=prompt.terms) == prompt
+            assert 1 <= abs(other.terms - prompt.terms) <= 2
+            values = values_of(text)
+            assert values in (exact, other.exact(100))
+            assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
+    assert sum(size > 0 for size in sizes) > len(some) / 2
+    assert max(sizes) == 2 * min(misread, 2)  # of 5, 6 and 7 terms two are others
+
+
+def test_a_prompt_cut_at_max_value_is_not_taken_for_one_that_asks_for_the_same(
+    dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
+):
+    """From 95 on by 1 there are six terms, whether six or seven are asked for."""
+    task = Task(dictionary, task_params, gold_reward_params)
+    ids = [task.space.id_of(Prompt(1, start=95, difference=1, terms=n)) for n in (5, 6, 7)]
+    groups = list(map(Group, count(), ids))
+    maker = edited(task, groups, misread=4)
+    contexts = [{row["context_prompt_id"] for row in maker.completions(group)} for group in groups]
+    assert contexts == [{*ids}, {ids[0], ids[1]}, {ids[0], ids[2]}]
+
+
+def test_mistakes_are_the_likely_ones(task: Task):
+    """50 first, 99 fourth, 8 in place of the end; the right terms, likelier still, are none."""
+    group = Group(3, task.space.id_of(Prompt(1, start=0, difference=1, terms=5)))
+    ids = [task.dictionary.ids[str(value)] for value in range(101)]
+    probs = torch.full((6, len(task.dictionary)), 1e-12)
+    for position, value in ((0, 50), (3, 99), (5, 8)):
+        probs[position, ids[value]] = 0.01
+    for position, value in enumerate(range(5)):
+        probs[position, ids[value]] = 0.98
+    probs[:, task.dictionary.eos_id] = 0.9
+    maker = edited(task, [group], mistakes=300)
+    rows = list(maker.mistakes(group, probs.double()))
+    assert rows == list(maker.mistakes(group, probs.double()))
+    texts = Counter(row["completion"] for row in rows)
+    likely = {"50 51 52 53 54", "0 1 2 99 100", "0 1 2 3 4 8"}
+    assert len(rows) == 300
+    assert set(texts) > likely
+    # Half are at the likely positions, half anywhere: at three of six they are at likely ones.
+    shares = [texts[text] / 300 for text in likely]
+    assert sum(shares) == pytest.approx(0.5 + 0.5 * 3 / 6, abs=0.1)
+    assert shares == pytest.approx([0.25] * 3, abs=0.08)
+    exact = tuple(range(5))
+    for row in rows:
+        values = values_of(row["completion"])
+        wrong = next(i for i, value in enumerate(values) if exact[i : i + 1] != (value,))
+        assert values[wrong:] == tuple(range(values[wrong], 101))[: max(5 - wrong, 1)]
+        assert (row["group"], row["prompt_id"]) == group
+        assert row["context_prompt_id"] == group.prompt_id
+        assert row["gold_reward"] == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
+
+
+def test_groups_of_one_prompt_make_mistakes_of_their_own(task: Task, groups: list[Group]):
+    """Drawn from a stream of each, and of each seed."""
+    prompt_id = groups[0].prompt_id
+    probs = torch.full((len(task.exact(prompt_id)) + 1, len(task.dictionary)), 0.01).double()
+
+    def texts(number: int, seed: int) -> list[str]:
+        maker = edited(task, groups, seed, mistakes=10)
+        return [row["completion"] for row in maker.mistakes(Group(number, prompt_id), probs)]
+
+    assert texts(3, 0) == texts(3, 0)
+    assert not set(texts(3, 0)) >= set(texts(4, 0))
+    assert not set(texts(3, 0)) >= set(texts(3, 1))
+
+
+def test_a_groups_completions_depend_on_seed_and_group_alone(task: Task, groups: list[Group]):
+    maker = edited(task, groups, random=4, misread=1)
+    again = edited(task, groups, random=4, misread=1)
+    other = edited(task, groups, seed=1, random=4, misread=1)
+    rows = [list(maker.completions(group)) for group in groups]
+    assert rows == [list(again.completions(group)) for group in groups[::-1]][::-1]
+    assert rows != [list(other.completions(group)) for group in groups]
