@@ -100,14 +100,14 @@ def test_statistics_by_hand(task: Task):
     collected = PreferenceDataset(task, 10)
     with pytest.raises(GoldrmError, match="none of the 3 pairs"):
         collected.collect([completions])
-    exact = pytest.approx
-    assert dict(collected.statistics().to_numpy()) == {
-        "pairs": 3,
-        "kept": exact(3 / 5),
-        "exact_match": exact(3 / 9),
-        "chosen_gold": 7,
-        "rejected_gold": exact((off_by_6 + 2 * off_by_1) / 3),
-        "margin": exact(7 - (off_by_6 + 2 * off_by_1) / 3),
-    }
-    assert list(collected.statistics().columns) == ["statistic", "value"]
+    rejected = (off_by_6 + 2 * off_by_1) / 3
+    statistics = collected.statistics()
+    assert list(statistics.columns) == ["statistic", "value", "n"]
+    assert list(statistics.itertuples(index=False, name=None)) == [
+        ("kept", pytest.approx(3 / 5), 5),
+        ("exact_match", pytest.approx(3 / 9), 9),
+        ("chosen_gold", 7, 3),
+        ("rejected_gold", pytest.approx(rejected), 3),
+        ("margin", pytest.approx(7 - rejected), 3),
+    ]
     assert collected.headline() == {"pairs": 3}

@@ -88,25 +88,25 @@ class PreferenceDataset:
         """What the collected pairs, and the completions that were looked at for them, are like.
 
         Returns:
-            Columns statistic and value, and these rows:
-            pairs: number of pairs of all splits.
+            Columns statistic, value and n (what it is the share or the mean of), and these rows:
             kept: of all pairs of a group's completions that have a gold reward, the share whose
                 gold rewards differ.
             exact_match: share of the completions that are the exact answer.
             chosen_gold, rejected_gold: mean gold reward of the pairs' chosen and rejected ones.
             margin: their difference.
         """
-        sums = self._sums
-        chosen, rejected = (sums[name] / sums["pairs"] for name in ("chosen_gold", "rejected_gold"))
-        values = {
-            "pairs": sums["pairs"],
-            "kept": 1 - sums["equal_pairs"] / sums["possible_pairs"],
-            "exact_match": sums["exact_completions"] / sums["completions"],
-            "chosen_gold": chosen,
-            "rejected_gold": rejected,
-            "margin": chosen - rejected,
-        }
-        return pd.DataFrame({"statistic": list(values), "value": list(map(float, values.values()))})
+        sums, pairs = self._sums, self._sums["pairs"]
+        chosen, rejected = sums["chosen_gold"] / pairs, sums["rejected_gold"] / pairs
+        kept = 1 - sums["equal_pairs"] / sums["possible_pairs"]
+        exact_match = sums["exact_completions"] / sums["completions"]
+        rows = [
+            ("kept", float(kept), sums["possible_pairs"]),
+            ("exact_match", float(exact_match), sums["completions"]),
+            ("chosen_gold", float(chosen), pairs),
+            ("rejected_gold", float(rejected), pairs),
+            ("margin", float(chosen - rejected), pairs),
+        ]
+        return pd.DataFrame(rows, columns=["statistic", "value", "n"])
 
     def headline(self) -> dict[str, int]:
         """The stage's metric: the number of pairs."""

@@ -79,7 +79,5 @@ def _unreserved(name: str) -> str:
     return name
 
 
-RecipeName = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), AfterValidator(_unreserved)
-]
+RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), AfterValidator(_unreserved)]
 Recipes = Annotated[dict[RecipeName, Recipe], Field(min_length=1)]
