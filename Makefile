@@ -36,7 +36,7 @@ study: setup  ## learning curves: accuracy against the number of training pairs 
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
 	PYTHONPATH=tests python tests/chaos.py
-	GOLDRM_FUZZ=10 pytest tests/test_fuzz.py
+	GOLDRM_FUZZ=10 pytest tests/pipeline/test_fuzz.py
 
 upstream: setup  ## train the stand-in language model again (frozen in upstream/dvc.yaml)
 	cd upstream && python -m goldrm.pipeline.run train_sft.py

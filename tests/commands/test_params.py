@@ -439,7 +439,7 @@ def test_recipes_name_with_odd_characters_is_refused(tmp_path: Path, name: str):
     assert "it should match pattern" in sentence_of(load_renamed, tmp_path, "models.notebook", name)
 
 
-@pytest.mark.parametrize("name", ["sft", "pairs", "eval", "test_pairs", "log_prob", "length"])
+@pytest.mark.parametrize("name", ["sft", "pairs", "eval", "n", "log_prob", "length"])
 def test_recipes_name_that_means_something_else_is_refused(tmp_path: Path, name: str):
     """It would name another stage's metrics file, or another row of the tables."""
     sentence = sentence_of(load_renamed, tmp_path, "models.notebook", name)

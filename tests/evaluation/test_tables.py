@@ -152,7 +152,7 @@ def test_headline_is_each_models_rounded_accuracy(bootstrap: Bootstrap):
         ]
     )
     found = tables.headline(table, ["recipe", "log_prob"])
-    assert list(found.items()) == [("recipe", 0.625), ("log_prob", 0.6667), ("test_pairs", 4)]
+    assert list(found.items()) == [("recipe", 0.625), ("log_prob", 0.6667), ("n", 4)]
     assert [type(value) for value in found.values()] == [float, float, int]
 
 
@@ -171,7 +171,7 @@ def test_what_there_are_no_data_for_is_nan(bootstrap: Bootstrap):
 
 def test_an_accuracy_on_no_pairs_is_no_headline(bootstrap: Bootstrap):
     table = tables.ranking_statistics(SCORED[:0], COMPLETIONS, bootstrap).assign(model="recipe")
-    assert tables.headline(table, ["recipe"]) == {"test_pairs": 0}
+    assert tables.headline(table, ["recipe"]) == {"n": 0}
 
 
 @pytest.mark.parametrize(

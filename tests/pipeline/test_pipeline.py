@@ -64,7 +64,7 @@ def pipeline(finished: SmallPipeline) -> Iterator[SmallPipeline]:
 
 def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert stages_run(pipeline.repro().stdout) == []
-    assert "up to date" in pipeline.run("dvc", "status", "dvc.yaml").stdout
+    assert "up to date" in pipeline.run("dvc", "status").stdout
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
     (left,) = (pipeline.folder / ".work").glob("*/*")
     assert left.parent.name == "evaluate", "finished work goes when a later stage starts"

@@ -9,6 +9,8 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.tables import read_parquet, read_text_table
 from goldrm.course.limits import OPENING_BYTES, memory_limit
 
+MISSING = "Correct the path."
+
 
 def read_pairs(path: Path) -> pd.DataFrame:
     """A user's preference pairs: JSONL, CSV or Parquet with text columns prompt, chosen, rejected.
@@ -40,11 +42,11 @@ def _checked_pairs(path: Path) -> pd.DataFrame:
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
-    return read_text_table(path, lambda: pd.read_json(path, lines=True, dtype=False))
+    return read_text_table(path, lambda: pd.read_json(path, lines=True, dtype=False), MISSING)
 
 
 def _read_csv_texts(path: Path) -> pd.DataFrame:
-    table = read_text_table(path, lambda: pd.read_csv(path, dtype=str))
+    table = read_text_table(path, lambda: pd.read_csv(path, dtype=str), MISSING)
     if not isinstance(table.index, pd.RangeIndex):
         raise GoldrmError(f"{path} has rows with more values than its header. Correct it.")
     return table

@@ -106,16 +106,22 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file; raises like `read_parquet`."""
-    return read_text_table(path, lambda: pd.read_csv(path))
+    """Read a CSV file that `dvc repro` made; raises like `read_parquet`."""
+    return read_text_table(path, lambda: pd.read_csv(path), "`dvc repro` makes it.")
 
 
-def read_text_table(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What `read` makes of a text file, such as CSV or JSONL; raises like `read_parquet`."""
+def read_text_table(path: Path, read: Callable[[], pd.DataFrame], if_missing: str) -> pd.DataFrame:
+    """What `read` makes of a text file, such as CSV or JSONL; raises like `read_parquet`.
+
+    Args:
+        path: the file.
+        read: reads it.
+        if_missing: what to do where there is none.
+    """
     try:
         return read()
     except FileNotFoundError:
-        raise GoldrmError(f"{path} doesn't exist. Correct the path.") from None
+        raise GoldrmError(f"{path} doesn't exist. {if_missing}") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise GoldrmError(f"{path} can't be read ({reason:.200}). Correct it.") from None

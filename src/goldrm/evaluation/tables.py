@@ -167,7 +167,7 @@ def headline(statistics: pd.DataFrame, models: Sequence[str]) -> dict[str, float
     accuracy = statistics[statistics["statistic"] == "accuracy"].set_index("model")
     values = {name: round(float(accuracy["value"][name]), 4) for name in models}
     told = {name: value for name, value in values.items() if not np.isnan(value)}
-    return {**told, "test_pairs": int(accuracy["n"].iloc[0])}
+    return {**told, "n": int(accuracy["n"].iloc[0])}
 
 
 def breakdown(pairs: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:

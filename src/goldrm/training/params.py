@@ -69,7 +69,7 @@ class Recipe(Section):
 # What tables and metrics files call other things than reward models.
 RESERVED_NAMES = {
     *("log_prob", "mean_log_prob", "length", "oracle", "random", "gold_reward"),
-    *("eval", "pairs", "sft", "test_pairs"),
+    *("eval", "pairs", "sft", "n"),
 }
 
 
