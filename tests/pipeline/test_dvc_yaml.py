@@ -14,7 +14,7 @@ from small_models import ROOT
 from goldrm.commands.params import Params
 from goldrm.common.params import Section, checked
 from goldrm.common.yaml_file import read_yaml
-from goldrm.pipeline.stage import StageEntry
+from goldrm.pipeline.stage_entry import StageEntry
 
 STAGES: dict[str, dict[str, Any]] = read_yaml(ROOT / "dvc.yaml")["stages"]
 RECIPES: list[str] = list(read_yaml(ROOT / "params.yaml")["models"])

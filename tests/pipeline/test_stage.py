@@ -16,7 +16,8 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.params import RuntimeParams, Section, SharedRuntimeParams
 from goldrm.common.workers import ALONE, Workers
 from goldrm.pipeline import stage as stage_module
-from goldrm.pipeline.stage import Run, StageEntry, run_stage
+from goldrm.pipeline.stage import Run, run_stage
+from goldrm.pipeline.stage_entry import StageEntry
 
 DVC_YAML = """\
 stages:

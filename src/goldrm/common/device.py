@@ -1,4 +1,4 @@
-"""Where tensors live and with how many threads; it must not know what is computed."""
+"""Where tensors live, and with how many threads they are computed."""
 
 import torch
 

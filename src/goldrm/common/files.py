@@ -1,7 +1,4 @@
-"""Files that appear whole or not at all, and the project's own tensor files.
-
-It must not know what the tensors mean; the course's formats are `course.py`'s.
-"""
+"""Files that appear whole or not at all."""
 
 import json
 import os

@@ -2,7 +2,7 @@
 
 One process leads: it says which chunks are wanted, gets the results and writes all files. The
 others only compute. What a chunk holds depends on its number alone, so the number of processes
-changes nothing but the speed. This must not know what the chunks are.
+changes nothing but the speed.
 """
 
 import atexit

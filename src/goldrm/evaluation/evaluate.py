@@ -134,14 +134,7 @@ def evaluate_models(
         for name, scores in _lm_scores(data, backbone, task, workers).items()
     }
     over_estimates = {
-        name: search_over_estimates(
-            pd.concat([own.completions, own.best_of, own.probes]),
-            task,
-            partial(models[name].score, workers=workers),
-            params.search_rounds,
-            2 * params.examples,
-            seed,
-        )
+        name: _over_estimates(models[name], own, task, params, seed, workers)
         for name, own in judged.items()
     }
     makers = {
@@ -160,6 +153,25 @@ def evaluate_models(
         "over_estimates": _side_by_side(over_estimates),
         "best_of_n": tables.best_of_n(data.best_of, scores, task, bootstrap),
     }
+
+
+def _over_estimates(
+    model: RewardModel,
+    judged: EvaluationData,
+    task: Task,
+    params: EvaluateParams,
+    seed: int,
+    workers: Workers,
+) -> pd.DataFrame:
+    """What a search finds that begins with all completions that the model has scored."""
+    return search_over_estimates(
+        pd.concat([judged.completions, judged.best_of, judged.probes]),
+        task,
+        partial(model.score, workers=workers),
+        params.search_rounds,
+        2 * params.examples,
+        seed,
+    )
 
 
 def _table_makers(

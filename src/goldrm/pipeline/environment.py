@@ -1,7 +1,7 @@
 """What a run's last bits depend on besides params.yaml: versions and the kind of processor.
 
 Each stage that runs notes it in environment.json, which is committed beside dvc.lock: so a lock
-that comes out different elsewhere has an explanation. It must not know what a stage does.
+that comes out different elsewhere has an explanation.
 """
 
 import json

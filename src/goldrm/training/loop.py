@@ -123,6 +123,17 @@ class Training:
         self.best_state = state["best_state"]
 
 
+def _progress(first_epoch: int, epochs: int, hide: bool | None) -> tqdm[int]:
+    return tqdm(
+        range(first_epoch, epochs),
+        initial=first_epoch,
+        total=epochs,
+        desc="train_rm",
+        unit="epoch",
+        disable=hide,
+    )
+
+
 def train_readout(
     readout: Readout,
     train_completions: LabelledCompletions,
@@ -157,14 +168,7 @@ def train_readout(
     training.resume(resume_point)
     first_epoch = len(training.curve)
     batches = shuffled(train_completions, params, seed, first_epoch)
-    progress = tqdm(
-        range(first_epoch, params.epochs),
-        initial=first_epoch,
-        total=params.epochs,
-        desc="train_rm",
-        unit="epoch",
-        disable=hide_progress,
-    )
+    progress = _progress(first_epoch, params.epochs, hide_progress)
     for epoch in progress:
         if training.is_over(params):
             break

@@ -16,7 +16,7 @@ from goldrm.reward_model.build import new_readout
 from goldrm.task.series import Split
 from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions, write_states
-from goldrm.training.examples import training_set, validation_set
+from goldrm.training.examples import Examples, training_set, validation_set
 from goldrm.training.loop import Trained, train_readout
 from goldrm.training.params import Recipe
 
@@ -32,6 +32,27 @@ class TrainedMembers:
 
     states: list[Mapping[str, Tensor]]
     first: Trained
+
+
+def _examples(
+    sampled: Mapping[Split, pd.DataFrame], task: Task, recipe: Recipe, seed: int
+) -> dict[str, Examples]:
+    """What to train on, and to validate on.
+
+    Raises:
+        GoldrmError: when there is nothing.
+    """
+    examples = {
+        "train": training_set(sampled["train"], task, recipe.data, seed),
+        "validation": validation_set(sampled["validation"], task),
+    }
+    for split, own in examples.items():
+        if not own.groups:
+            raise GoldrmError(
+                f"none of the {split} split's completions is left to train on. Shorten "
+                "task.holdout, or raise pairs.num_pairs."
+            )
+    return examples
 
 
 def train_members(
@@ -63,17 +84,8 @@ def train_members(
     """
     seeds = [stream_seed(seed, "member", member) for member in range(recipe.ensemble.members)]
     readouts = [new_readout(recipe.readout, backbone.sizes, own_seed) for own_seed in seeds]
-    examples = {
-        "train": training_set(sampled["train"], task, recipe.data, seed),
-        "validation": validation_set(sampled["validation"], task),
-    }
+    examples = _examples(sampled, task, recipe, seed)
     del sampled  # `examples` hold less
-    for split, own in examples.items():
-        if not own.groups:
-            raise GoldrmError(
-                f"none of the {split} split's completions is left to train on. Shorten "
-                "task.holdout, or raise pairs.num_pairs."
-            )
     for split, own in examples.items():
         write_states(backbone, readouts[0].reading, own, work / split, workers)
     device = backbone.token_prediction.weight.device
