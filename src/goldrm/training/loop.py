@@ -123,7 +123,7 @@ class Training:
         self.best_state = state["best_state"]
 
 
-def _progress(first_epoch: int, epochs: int, hide: bool | None) -> tqdm[int]:
+def _progress(first_epoch: int, epochs: int, hide: bool | None) -> "tqdm[int]":
     return tqdm(
         range(first_epoch, epochs),
         initial=first_epoch,
