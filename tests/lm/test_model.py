@@ -181,6 +181,28 @@ def test_reading_is_a_plain_right_aligned_forward(
 
 
 @torch.no_grad()
+def test_sequences_that_begin_alike_have_the_states_that_each_has_alone(backbone: Backbone):
+    """Equal ones, beginnings of different lengths, nothing in common, a token, a full context."""
+    beginning = list(range(20, 33))
+    sequences = [
+        *([*beginning, 5, 6], [*beginning, 5, 7], [*beginning, 5, 6], [*beginning, 8, 6]),
+        *([*reversed(beginning), 1], [3], [4], [3], list(range(40)), [9, *range(39)]),
+    ]
+    read: list[int] = []
+    hook = backbone.token2vec.token2vec.register_forward_hook(
+        lambda _, args, output: read.append(args[0].numel())
+    )
+    with torch.no_grad():
+        together = backbone.last_states(sequences)
+        hook.remove()
+        alone = [backbone.last_states([sequence])[0] for sequence in sequences]
+        plain = [backbone.hidden_states(torch.tensor([[127] * 25 + sequences[0]]))[0, -1]]
+    torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=0)
+    torch.testing.assert_close(together[:1], torch.stack(plain), atol=1e-5, rtol=0)
+    # Padding; three single tokens; 14; 13 in common and 4 times 2 behind; twice 40.
+    assert sum(read) == 39 + 3 + 14 + 13 + 8 + 80
+
+
 def test_cache_serves_the_kept_rows_only(backbone: Backbone):
     token_ids = some_ids(5, 40)
     cache = cache_for(backbone, 5)

@@ -109,6 +109,7 @@ class Backbone(nn.Module):
         width: int,
         last_only: bool = True,
         layers: Sequence[int] | None = None,
+        share_beginnings: bool = False,
     ) -> Iterator[Float[Tensor, "_batch queried embds"]]:
         """Read sequences that all end at position `width` - 1, with padding on their left.
 
@@ -122,6 +123,9 @@ class Backbone(nn.Module):
             width: number of positions.
             last_only: see `hidden_states`.
             layers: see `hidden_states`.
+            share_beginnings: read what all that are read together begin with once. Not in training
+                mode, where each sequence has dropout of its own; and only of the last token are
+                there states then.
 
         Yields:
             Hidden states of the tokens of the next sequences, which are all of one length.
@@ -135,6 +139,8 @@ class Backbone(nn.Module):
                 first, end = end, end + len(batch)
                 rows = cache.view_rows(first, end)
                 rows.copy_prefix(padding, width - length)
+                if share_beginnings and len(batch) > 1:
+                    batch = self._without_beginning(batch, rows)
                 yield self.hidden_states(batch, rows, last_only, layers)
         cache.advance(width)
 
@@ -145,14 +151,29 @@ class Backbone(nn.Module):
         """
         width, weight = self.sizes.context_length, self.token_prediction.weight
         cut = [tokens[-width:] for tokens in sequences]
-        order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
+        # Those that begin alike side by side, where what they begin with can be shared.
+        order = sorted(
+            range(len(cut)), key=lambda i: (len(cut[i]), [] if self.training else cut[i])
+        )
         states: list[Tensor] = []
         for first in range(0, len(order), SEQUENCES_READ_TOGETHER):
             batch = [cut[i] for i in order[first : first + SEQUENCES_READ_TOGETHER]]
             cache = KeyValueCache.allocate(self.sizes, len(batch), width, like=weight)
-            read = self.read_right_aligned(batch, cache, width)
+            read = self.read_right_aligned(batch, cache, width, share_beginnings=not self.training)
             states += [hidden[:, -1] for hidden in read]
         return torch.cat(states)[torch.tensor(order, device=weight.device).argsort()]
+
+    def _without_beginning(
+        self, token_ids: Int[Tensor, "batch time"], cache: KeyValueCache
+    ) -> Int[Tensor, "batch rest"]:
+        """What is left of sequences, at least a token, after reading what all begin with."""
+        is_common = (token_ids[:, :-1] == token_ids[0, :-1]).all(dim=0)
+        count = int(is_common.cumprod(dim=0).sum())
+        if count:
+            first = cache.copy_rows(torch.zeros(1, dtype=torch.int64, device=token_ids.device))
+            self.hidden_states(token_ids[:1, :count], first, last_only=True)
+            cache.copy_prefix(first, first.length)
+        return token_ids[:, count:]
 
     def _read_padding(self, length: int) -> KeyValueCache:
         """A cache of `length` padding tokens at the context's first positions."""
