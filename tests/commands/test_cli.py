@@ -55,6 +55,16 @@ token_damage,accuracy,0.9876,0.97,0.99,1200
 notebook,accuracy,0.75,0.7,0.8,1200
 """
 
+# What a reward model is loaded from.
+PARTS = [
+    "params.yaml",
+    "data/dictionary.json",
+    "data/sft/config.json",
+    "data/sft/model.safetensors",
+    "data/models/token_damage/config.json",
+    "data/models/token_damage/model.safetensors",
+]
+
 
 @pytest.fixture(autouse=True)
 def process_settings() -> Iterator[None]:
@@ -312,17 +322,7 @@ def test_missing_pairs_are_named():
     assert "none.csv doesn't exist" in sentence_of("score", "--pairs", "none.csv")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "params.yaml",
-        "data/dictionary.json",
-        "data/sft/config.json",
-        "data/sft/model.safetensors",
-        "data/models/token_damage/config.json",
-        "data/models/token_damage/model.safetensors",
-    ],
-)
+@pytest.mark.parametrize("name", PARTS)
 def test_missing_part_is_named(project: Path, name: str):
     (project / name).unlink()
     assert f"{name} doesn't exist" in sentence_of("score", PROMPT, "7")
@@ -330,17 +330,7 @@ def test_missing_part_is_named(project: Path, name: str):
     assert not (project / "out.pkl").exists()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "params.yaml",
-        "data/dictionary.json",
-        "data/sft/config.json",
-        "data/sft/model.safetensors",
-        "data/models/token_damage/config.json",
-        "data/models/token_damage/model.safetensors",
-    ],
-)
+@pytest.mark.parametrize("name", PARTS)
 def test_cut_part_is_named(project: Path, name: str):
     content = (project / name).read_bytes()
     (project / name).write_bytes(content[: len(content) // 2])
