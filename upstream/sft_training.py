@@ -35,9 +35,9 @@ class Sequence:
 
 
 def training_sequences(dictionary: Dictionary, task_params: TaskParams) -> list[Sequence]:
-    """All prompts whose series are in the train split, with their exact answers.
+    """All prompts of the train split, with their exact answers.
 
-    Series of the validation and test splits are held out here too, or a reward model on top
+    The families of validation and test are held out here too, or a reward model on top
     would be tested on hidden states that have seen the answers.
     """
     space = PromptSpace(task_params)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from itertools import product
 from math import sqrt
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,16 @@ from notebook_reference import arithmetic_series, prompt_text
 
 from goldrm.common.params import IntRange
 from goldrm.task.params import TaskParams
-from goldrm.task.series import SPLITS, TEMPLATES, Prompt, PromptSpace, split_of, split_text
+from goldrm.task.series import (
+    SPLITS,
+    TEMPLATES,
+    Prompt,
+    PromptSpace,
+    family_of,
+    family_spelled,
+    split_of,
+    split_text,
+)
 
 prompts = st.builds(
     Prompt,
@@ -40,15 +50,15 @@ def splits(everything: list[Prompt], task_params: TaskParams) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def splits_of_series(
-    everything: list[Prompt], splits: list[str]
-) -> dict[tuple[int, ...], set[str]]:
-    """The splits in which every exact series occurs."""
-    splits_of: dict[tuple[int, ...], set[str]] = defaultdict(set)
+def splits_of(everything: list[Prompt], splits: list[str]) -> dict[str, dict[Any, set[str]]]:
+    """The splits in which every exact series occurs, and every start with its difference."""
+    of_series: dict[Any, set[str]] = defaultdict(set)
+    of_start: dict[Any, set[str]] = defaultdict(set)
     for prompt, split in zip(everything, splits, strict=True):
         series = arithmetic_series(100, prompt.start, prompt.difference, prompt.terms)
-        splits_of[tuple(series)].add(split)
-    return splits_of
+        of_series[tuple(series)].add(split)
+        of_start[prompt.start, prompt.difference].add(split)
+    return {"series": of_series, "start and difference": of_start}
 
 
 def test_there_are_27000_prompts(space: PromptSpace, everything: list[Prompt]):
@@ -119,20 +129,21 @@ def test_no_id_outside_the_space(space: PromptSpace, prompt: Prompt):
         space.id_of(prompt)
 
 
-def test_no_series_is_in_two_splits(splits_of_series: dict[tuple[int, ...], set[str]]):
-    assert [series for series, splits in splits_of_series.items() if len(splits) > 1] == []
+@pytest.mark.parametrize("what", ["series", "start and difference"])
+def test_nothing_is_in_two_splits(splits_of: dict[str, dict[Any, set[str]]], what: str):
+    assert [thing for thing, splits in splits_of[what].items() if len(splits) > 1] == []
 
 
-def test_shares_are_80_10_10(splits_of_series: dict[tuple[int, ...], set[str]]):
-    total = len(splits_of_series)
+def test_shares_of_families_are_80_10_10(splits_of: dict[str, dict[Any, set[str]]]):
+    splits = list(splits_of["start and difference"].values())
+    assert len(splits) == 900
     for split, share in (("train", 0.8), ("validation", 0.1), ("test", 0.1)):
-        count = sum(splits == {split} for splits in splits_of_series.values())
-        assert abs(count / total - share) < 4 * sqrt(share * (1 - share) / total)
+        assert abs(splits.count({split}) / 900 - share) < 4 * sqrt(share * (1 - share) / 900)
 
 
-def test_prompts_are_shared_out_like_series(splits: list[str]):
+def test_prompts_are_shared_out_like_families(splits: list[str]):
     shares = {split: splits.count(split) / 27_000 for split in SPLITS}
-    assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.03)
+    assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.04)
 
 
 def test_ids_in_a_split_are_those_that_belong(task_params: TaskParams):
@@ -145,17 +156,71 @@ def test_ids_in_a_split_are_those_that_belong(task_params: TaskParams):
         assert space.ids_in(split) == belong != []
 
 
-@given(prompts, st.sampled_from([1, 2, 3]))
-def test_split_ignores_template_and_ranges(task_params: TaskParams, prompt: Prompt, template: int):
+@given(prompts, prompts)
+def test_split_ignores_wording_length_and_ranges(
+    task_params: TaskParams, prompt: Prompt, other: Prompt
+):
     narrow = task_params.model_copy(
         update={
             "start": IntRange(min=prompt.start, max=prompt.start),
             "difference": IntRange(min=prompt.difference, max=prompt.difference),
-            "terms": IntRange(min=prompt.terms, max=prompt.terms),
+            "terms": IntRange(min=other.terms, max=other.terms),
         }
     )
-    reworded = Prompt(template, prompt.start, prompt.difference, prompt.terms)
-    assert split_of(reworded, narrow) == split_of(prompt, task_params)
+    changed = Prompt(other.template, prompt.start, prompt.difference, other.terms)
+    assert split_of(changed, narrow) == split_of(prompt, task_params)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "family"),
+    [
+        (Prompt(1, start=3, difference=4, terms=5), (3, 7)),
+        (Prompt(2, start=3, difference=4, terms=14), (3, 7)),
+        (Prompt(1, start=91, difference=9, terms=5), (91, 100)),
+        (Prompt(1, start=95, difference=5, terms=5), (95, 100)),
+        (Prompt(1, start=95, difference=6, terms=5), (95,)),
+        (Prompt(3, start=95, difference=9, terms=14), (95,)),
+    ],
+)
+def test_families_by_hand(task_params: TaskParams, prompt: Prompt, family: tuple[int, ...]):
+    assert family_of(prompt, task_params) == family
+
+
+@pytest.mark.parametrize(
+    ("values", "family"),
+    [
+        ((3, 7, 11, 15, 19), (3, 7)),
+        ((3, 7), (3, 7)),
+        (tuple(range(3, 100, 4)), (3, 7)),
+        ((95,), (95,)),
+        ((92,), (92,)),  # with a difference of 9
+        ((91,), None),  # all series from 91 have a second term
+        ((3,), None),
+        ((), None),
+        ((3, 7, 12), None),
+        ((3, 3, 3), None),
+        ((7, 3), None),
+        ((3, 13, 23), None),  # differences go up to 9
+        ((100,), None),  # starts go up to 99
+    ],
+)
+def test_spelled_families_by_hand(
+    task_params: TaskParams, values: tuple[int, ...], family: tuple[int, ...] | None
+):
+    assert family_spelled(values, task_params) == family
+
+
+def test_each_exact_series_spells_its_prompts_family(
+    everything: list[Prompt], task_params: TaskParams
+):
+    for prompt in everything:
+        assert family_spelled(prompt.exact(100), task_params) == family_of(prompt, task_params)
+
+
+def test_where_one_term_is_asked_for_all_families_of_a_start_are_one(task_params: TaskParams):
+    short = task_params.model_copy(update={"terms": IntRange(min=1, max=3)})
+    assert {family_of(Prompt(1, 3, difference, 3), short) for difference in (1, 4, 9)} == {(3,)}
+    assert family_spelled((3, 7, 11), short) == family_spelled((3,), short) == (3,)
 
 
 def test_split_ignores_what_the_cut_hides(task_params: TaskParams):
@@ -169,7 +234,7 @@ def test_split_ignores_what_the_cut_hides(task_params: TaskParams):
 def test_split_seed_decides(everything: list[Prompt], splits: list[str], task_params: TaskParams):
     other = task_params.model_copy(update={"split_seed": task_params.split_seed + 1})
     moved = sum(split_of(everything[i], other) != splits[i] for i in range(0, 27_000, 9))
-    # 1 - (0.8² + 0.1² + 0.1²) = 34 % of the series change their split when the seed does.
+    # 1 - (0.8² + 0.1² + 0.1²) = 34 % of the families change their split when the seed does.
     assert 0.25 < moved / 3_000 < 0.43
 
 

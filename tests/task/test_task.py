@@ -1,13 +1,14 @@
 """Prompts by number have their exact answers and splits, and completions their gold rewards."""
 
 import math
+from itertools import product
 
 import pandas as pd
 import pytest
 
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, HoldoutParams, TaskParams
-from goldrm.task.series import Prompt, split_of
+from goldrm.task.series import SPLITS, Prompt, family_of, split_of
 from goldrm.task.task import PROMPT_COLUMNS, Task
 
 TWO_TO_TEN = Prompt(template=1, start=2, difference=2, terms=5)
@@ -50,9 +51,24 @@ def test_exact_answers_by_hand(task: Task):
     assert answers == [(2, 4, 6, 8, 10), (91, 100), (95,)]
 
 
-def test_split_is_that_of_the_series(task: Task):
+def test_split_and_family_are_those_of_the_prompt(task: Task):
     for prompt_id in range(0, len(task.space), 97):
         assert task.split_of(prompt_id) == split_of(task.space[prompt_id], task.params)
+        assert task.family(prompt_id) == family_of(task.space[prompt_id], task.params)
+
+
+def test_an_answer_leaks_when_a_later_split_asks_for_it(task: Task):
+    """By brute force: all prompts of a split answered with the exact series of all splits."""
+    of_split = {split: task.space.ids_in(split)[::97] for split in SPLITS}
+    for i, j in product(range(3), range(3)):
+        asked, answered = of_split[SPLITS[i]][0], of_split[SPLITS[j]]
+        assert {task.leaks(asked, task.exact(answer)) for answer in answered} == {j > i}
+
+
+def test_an_answer_that_no_family_asks_for_leaks_nowhere(task: Task):
+    for prompt_id in range(0, len(task.space), 97):
+        assert not task.leaks(prompt_id, (3, 7, 12))
+        assert not task.leaks(prompt_id, ())
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile
-from operator import eq
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from goldrm.task.params import TaskParams
@@ -14,7 +13,7 @@ from goldrm.task.params import TaskParams
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-# Shares of the splits. Not parameters: a series' split is a function of the series and
+# Shares of the splits. Not parameters: a family's split is a function of the family and
 # task.split_seed alone, so that no two runs that share a seed can disagree about it.
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.1
@@ -62,11 +61,6 @@ class Prompt:
         """The series asked for, without its terms above `max_value`."""
         values = range(self.start, self.start + self.terms * self.difference, self.difference)
         return tuple(value for value in values if value <= max_value)
-
-
-def common_beginning(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many numbers two series share before they differ: 2 of 3 7 11 and 3 7 12 15."""
-    return sum(takewhile(bool, map(eq, first, second)))
 
 
 def split_text(text: str) -> tuple[Prompt, str] | None:
@@ -122,22 +116,58 @@ class PromptSpace:
         return prompt_id
 
     def ids_in(self, split: Split) -> list[int]:
-        """The numbers of all prompts whose series belong to a split, ascending."""
+        """The numbers of all prompts of a split's families, ascending."""
         return [i for i in range(len(self)) if split_of(self[i], self._task_params) == split]
 
 
-def split_of(prompt: Prompt, task_params: TaskParams) -> Split:
-    """The split of a prompt's series: a function of the series and `task.split_seed` alone.
+def family_of(prompt: Prompt, task_params: TaskParams) -> tuple[int, ...]:
+    """The prompt's family: the first two terms of its exact series, or its only one.
 
-    The exact series is hashed, not (start, difference, terms), because an answer that was seen in
-    training isn't unseen when another prompt asks for it. The cut at max_value leaves 45 % of those
-    triples with the numbers of another triple: start 95 and difference 9 is always just "95".
+    A family is a start and a difference, with all its lengths and wordings. Families that spell a
+    common exact series are one. The cut at max_value makes them so (of start 95, differences of 6
+    and more spell just "95"), and so does a task that asks for series of one term.
+
+    Example:
+        Start 3, difference 4: (3, 7), whatever the number of terms. Start 95, difference 9: (95,).
     """
-    series = " ".join(map(str, prompt.exact(task_params.max_value)))
-    digest = hashlib.blake2b(f"{task_params.split_seed}/{series}".encode(), digest_size=8).digest()
+    shortest = min(task_params.terms.min, 2)
+    return replace(prompt, terms=shortest).exact(task_params.max_value)
+
+
+def family_spelled(values: Sequence[int], task_params: TaskParams) -> tuple[int, ...] | None:
+    """The family that a series belongs to, in whatever length; None: no family asks for it.
+
+    Args:
+        values: any integers, such as a completion's.
+        task_params: the prompts that there are.
+
+    Example:
+        3 7 11 belongs to (3, 7), and so does 3 7. A 3 by itself is nobody's, but 95 is (95,)'s;
+        3 7 12 and 3 14 25, where differences go up to 9, are nobody's.
+    """
+    asked, most = task_params.difference, task_params.max_value
+    if not values or not task_params.start.min <= values[0] <= task_params.start.max:
+        return None
+    steps = {after - before for before, after in pairwise(values)}
+    if len(steps) > 1 or any(not asked.min <= step <= asked.max for step in steps):
+        return None
+    shortest = min(task_params.terms.min, 2)
+    is_a_whole_series = len(values) >= shortest or values[0] + asked.max > most
+    return tuple(values[:shortest]) if is_a_whole_series else None
+
+
+def split_of_family(family: Sequence[int], split_seed: int) -> Split:
+    """The split that a family's hash puts it in: a function of the two alone."""
+    name = " ".join(map(str, family))
+    digest = hashlib.blake2b(f"{split_seed}/{name}".encode(), digest_size=8).digest()
     position = int.from_bytes(digest, "big") / 2**64
     if position < TEST_SHARE:
         return "test"
     if position < TEST_SHARE + VALIDATION_SHARE:
         return "validation"
     return "train"
+
+
+def split_of(prompt: Prompt, task_params: TaskParams) -> Split:
+    """The split of a prompt: its family's, for all lengths and wordings."""
+    return split_of_family(family_of(prompt, task_params), task_params.split_seed)

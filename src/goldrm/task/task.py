@@ -8,7 +8,15 @@ import pandas as pd
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.gold_reward import gold_reward
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import PromptSpace, Split, split_of
+from goldrm.task.series import (
+    SPLITS,
+    PromptSpace,
+    Split,
+    family_of,
+    family_spelled,
+    split_of,
+    split_of_family,
+)
 
 PROMPT_COLUMNS = {
     "prompt_id": "int64",
@@ -42,9 +50,29 @@ class Task:
         """The exact answer to a prompt: the series that it asks for."""
         return self.space[prompt_id].exact(self.params.max_value)
 
+    def family(self, prompt_id: int) -> tuple[int, ...]:
+        """The prompt's family: see `series.family_of`."""
+        return family_of(self.space[prompt_id], self.params)
+
     def split_of(self, prompt_id: int) -> Split:
-        """The split of a prompt's series."""
+        """The split of a prompt's family."""
         return split_of(self.space[prompt_id], self.params)
+
+    def leaks(self, prompt_id: int, values: Sequence[int]) -> bool:
+        """Whether an answer spells a series that is to be unseen wherever the prompt is seen.
+
+        It does where the series belongs to a family of a later split, in the order of `SPLITS`:
+        training may meet none of the validation's and none of the test's.
+
+        Args:
+            prompt_id: what is answered.
+            values: the answer's integers.
+        """
+        family = family_spelled(values, self.params)
+        if family is None:
+            return False
+        spelled = split_of_family(family, self.params.split_seed)
+        return SPLITS.index(spelled) > SPLITS.index(self.split_of(prompt_id))
 
     def is_held_out(self, prompt_id: int) -> bool:
         """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""
