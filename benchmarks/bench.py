@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import limits
+import pandas as pd
 import torch
 import typer
 from shared import Frozen, markdown, side_by_side
@@ -31,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import notebook_reference as notebook
 
 from goldrm.common.random_streams import random_stream
-from goldrm.generation.chunks import sample_chunk
+from goldrm.generation.split_sampling import SplitSampler
 from goldrm.generation.params import SamplingParams
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.last_token import LastTokenReadout
@@ -111,8 +112,19 @@ def timed(work: Callable[[], int]) -> Callable[[], float]:
 
 def sample(how: SamplingParams) -> int:
     """Sample a chunk; completions made."""
+    return len(sampled_chunk(0, how))
+
+
+def sampled_chunk(index: int, how: SamplingParams) -> pd.DataFrame:
+    """A chunk of the train split, as generate_pairs makes it."""
+    return sampler(how).chunk(index)
+
+
+@cache
+def sampler(how: SamplingParams) -> SplitSampler:
+    """It lists a split's prompts, which takes as long as a chunk does: once a process."""
     frozen = Frozen.load()
-    return len(sample_chunk(0, frozen.backbone, frozen.task, how, seed=0))
+    return SplitSampler("train", frozen.backbone, frozen.task, how, seed=0)
 
 
 def sampling(bench: Bench) -> Iterator[Row]:
@@ -139,7 +151,7 @@ def sampling(bench: Bench) -> Iterator[Row]:
             *(bench.shared(sample, how) for how in hows),
         )
         for how, rate in zip(hows, ours, strict=True):
-            chunk = sample_chunk(0, frozen.backbone, frozen.task, how, seed=0)
+            chunk = sampled_chunk(0, how)
             asked = [len(space[prompt_id].text.split()) for prompt_id in chunk["prompt_id"]]
             made = [len(completion.split()) for completion in chunk["completion"]]
             sharing = 1 if how.dropout else how.completions_per_prompt
@@ -179,10 +191,7 @@ def read_every(texts: tuple[list[str], list[str]]) -> int:
 def hidden_states(bench: Bench) -> Iterator[Row]:
     """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
-    sampled = [
-        sample_chunk(number, frozen.backbone, frozen.task, frozen.params.sampling, seed=0)
-        for number in range(CHUNKS)
-    ]
+    sampled = [sampled_chunk(index, frozen.params.sampling) for index in range(CHUNKS)]
     prompts = [frozen.task.space[i].text for chunk in sampled for i in chunk["prompt_id"]]
     completions = [text for chunk in sampled for text in chunk["completion"]]
     encode = frozen.task.dictionary.encode
@@ -225,10 +234,12 @@ class Head:
         ones = torch.ones(2 * PAIRS, dtype=torch.int64)
         states = States(
             rows=torch.randn(2 * PAIRS, d),
+            row_token_ids=torch.zeros_like(ones),
             token_rows=torch.arange(2 * PAIRS),
             lm_log_probs=torch.empty(2 * PAIRS, 0),
             token_counts=ones,
             prompt_rows=torch.empty(0, 0),
+            prompt_row_token_ids=ones[:0],
             prompt_token_counts=torch.zeros(1, dtype=torch.int64),
             prompt=torch.zeros_like(ones),
         )

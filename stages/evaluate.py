@@ -1,4 +1,4 @@
-"""Stage evaluate: how well the reward models rank and predict on unseen series."""
+"""Stage evaluate: how well the reward models rank and predict on unseen families."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,17 +9,20 @@ from goldrm.common.device import set_up
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_json
 from goldrm.common.params import Section, Seed, SharedRuntimeParams
-from goldrm.common.tables import read_csv, read_parquet, write_csv
+from goldrm.common.tables import read_csv, read_parquet, write_csv, write_parquet
 from goldrm.evaluation import plots
-from goldrm.evaluation.evaluate import EvaluationData, drawn_test_prompts, evaluate_models
+from goldrm.evaluation.comparison import headline
+from goldrm.evaluation.data import EvaluationData
+from goldrm.evaluation.evaluate import evaluate_models
+from goldrm.evaluation.families import drawn_test_prompts
 from goldrm.evaluation.params import EvaluateParams
-from goldrm.evaluation.tables import headline
 from goldrm.generation.chunks import sample_of_prompts
 from goldrm.generation.params import SamplingParams
 from goldrm.lm.weights import load_backbone
 from goldrm.pipeline.paths import (
     COMPLETIONS,
     DICTIONARY,
+    EVALUATION,
     LEARNING_CURVES,
     METRICS,
     MODELS,
@@ -62,7 +65,7 @@ def refuse_other_models(recipes: Iterable[str]) -> None:
 
 
 def evaluate(params: Params, run: Run) -> None:
-    """The reward models of all recipes on the test split → metrics/eval.json, metrics/plots."""
+    """The reward models of all recipes on the test split → metrics, plots and data/evaluation."""
     refuse_other_models(params.models)
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
@@ -91,12 +94,14 @@ def evaluate(params: Params, run: Run) -> None:
     )
     if not run.workers.is_leader:
         return
+    write_parquet(EVALUATION / "probes.parquet", tables.pop("probe_rewards"))
     for name, table in tables.items():
         write_csv(PLOTS / f"{name}.csv", table)
     curves = {name: read_csv(LEARNING_CURVES / f"{name}.csv") for name in models}
     for name, figure in plots.figures(tables, curves).items():
         plots.save(PLOTS / f"{name}.png", figure)
-    write_json(METRICS / "eval.json", headline(tables["statistics"], [*models, "log_prob"]))
+    told = headline(tables["statistics"], data.pairs, [*models, "log_prob"])
+    write_json(METRICS / "eval.json", told)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""Stage generate_pairs: labelled completions and preference pairs, split by series."""
+"""Stage generate_pairs: labelled completions and preference pairs, split by family."""
 
 from pathlib import Path
+
+import pandas as pd
 
 from goldrm.common.device import set_up
 from goldrm.common.files import write_atomic, write_json
 from goldrm.common.params import Section, Seed, SharedRuntimeParams
 from goldrm.common.tables import write_csv
 from goldrm.course.files import read_training_set
-from goldrm.generation import chunks
-from goldrm.generation.course_completions import completions_from_sequences
+from goldrm.generation.course_completions import collect_course_pairs
 from goldrm.generation.params import PairsParams, SamplingParams
 from goldrm.generation.preferences import PreferenceDataset
+from goldrm.generation.split_sampling import SplitSampler, sample_split
 from goldrm.lm.weights import load_backbone
 from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, PLOTS, SFT
 from goldrm.pipeline.stage import Run, run_stage
@@ -36,25 +38,22 @@ def generate_pairs(params: Params, run: Run) -> None:
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     task = Task(tokens, params.task, params.gold_reward)
-    wanted, source = params.pairs.num_pairs, params.pairs.source
-    if source is None:
-        backbone = load_backbone(SFT, tokens, device)
-        chunks.sample_chunks(
-            backbone, task, params.sampling, wanted, params.seed, run.work, run.workers
-        )
-        completions = chunks.sampled_chunks(run.work)
-    else:
-        sequences = read_training_set(Path(source))
-        completions = [completions_from_sequences(sequences, task, wanted, source)]
+    backbone = load_backbone(SFT, tokens, device)
+    source = params.pairs.source
+    datasets = [PreferenceDataset(split, params.pairs.num_wanted(split), task) for split in SPLITS]
+    for dataset in datasets:
+        if source is not None and dataset.split == "train":
+            collect_course_pairs(read_training_set(Path(source)), dataset, task, source)
+        else:
+            sampler = SplitSampler(dataset.split, backbone, task, params.sampling, params.seed)
+            sample_split(sampler, dataset, run.work / dataset.split, run.workers)
     if not run.workers.is_leader:
         return
-    collected = PreferenceDataset(task, wanted)
-    collected.collect(completions)
-    for split in SPLITS:
-        write_atomic(PAIRS / f"{split}.parquet", collected.pairs[split].content())
-        write_atomic(COMPLETIONS / f"{split}.parquet", collected.completions[split].content())
-    write_csv(PLOTS / "pairs.csv", collected.statistics())
-    write_json(METRICS / "pairs.json", collected.headline())
+    for dataset in datasets:
+        write_atomic(PAIRS / f"{dataset.split}.parquet", dataset.pairs.content())
+        write_atomic(COMPLETIONS / f"{dataset.split}.parquet", dataset.completions.content())
+    write_csv(PLOTS / "pairs.csv", pd.concat(dataset.statistics() for dataset in datasets))
+    write_json(METRICS / "pairs.json", {dataset.split: len(dataset.pairs) for dataset in datasets})
 
 
 if __name__ == "__main__":

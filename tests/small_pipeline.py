@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "runtime": {"processes": 1},
     "sft": {"source": "small_sft.safetensors", "sha256": None, "evaluation_prompts": 10},
     "sampling": {"chunk_size": 16, "completions_per_prompt": 3},
-    "pairs": {"num_pairs": 300},
+    "pairs": {"num_pairs": 240, "num_validation_pairs": 30, "num_test_pairs": 30},
     "models": {
         "token_damage": {
             "readout": {

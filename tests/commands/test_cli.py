@@ -50,9 +50,9 @@ METRICS = {
     "eval": {"token_damage": 0.66, "notebook": 0.61},
 }
 STATISTICS = """\
-model,statistic,value,low,high,n
-token_damage,accuracy,0.9876,0.97,0.99,1200
-notebook,accuracy,0.75,0.7,0.8,1200
+model,statistic,value,low,high,n,families
+token_damage,accuracy,0.9876,0.97,0.99,1200,80
+notebook,accuracy,0.75,0.7,0.8,1200,80
 """
 
 # What a reward model is loaded from.
@@ -488,8 +488,8 @@ def test_summary_shows_metrics_and_figures():
     for line, (stage, values) in zip(lines, METRICS.items(), strict=False):
         shown = "  ".join(f"{name} {value}" for name, value in values.items())
         assert line.split(maxsplit=1) == [stage, shown]
-    assert "token_damage  0.988  (0.970 – 0.990)  n 1200" in result.stdout
-    assert "notebook      0.750  (0.700 – 0.800)  n 1200" in result.stdout
+    assert "token_damage  0.988  (0.970 – 0.990)  1200 pairs of 80 families" in result.stdout
+    assert "notebook      0.750  (0.700 – 0.800)  1200 pairs of 80 families" in result.stdout
     assert "metrics/plots/learning_curves.png" in result.stdout
     assert "metrics/plots/examples.csv" in result.stdout
     assert "dvc exp run -S" in result.stdout

@@ -148,6 +148,8 @@ def test_params_are_frozen(params: Params):
         ("sampling.chunk_size", "0"),
         ("sft.evaluation_prompts", "0"),
         ("pairs.num_pairs", "0"),
+        ("pairs.num_validation_pairs", "0"),
+        ("pairs.num_test_pairs", "0"),
         ("gold_reward.beta", "0"),
         ("runtime.processes", "0"),
         ("models.token_damage.readout.kind", "first_token"),
@@ -207,6 +209,7 @@ def test_params_are_frozen(params: Params):
         ("sft.source", "null"),
         ("sampling.decoder", "null"),
         ("pairs.num_pairs", "null"),
+        ("pairs.num_test_pairs", "null"),
         ("models.token_damage.training.learning_rate", "null"),
         ("models.token_damage.data.edits.kinds", "null"),
         ("models.token_damage.readout", "null"),
@@ -439,7 +442,7 @@ def test_recipes_name_with_odd_characters_is_refused(tmp_path: Path, name: str):
     assert "it should match pattern" in sentence_of(load_renamed, tmp_path, "models.notebook", name)
 
 
-@pytest.mark.parametrize("name", ["sft", "pairs", "eval", "n", "log_prob", "length"])
+@pytest.mark.parametrize("name", ["sft", "pairs", "eval", "families", "log_prob", "median"])
 def test_recipes_name_that_means_something_else_is_refused(tmp_path: Path, name: str):
     """It would name another stage's metrics file, or another row of the tables."""
     sentence = sentence_of(load_renamed, tmp_path, "models.notebook", name)

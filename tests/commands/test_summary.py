@@ -12,12 +12,12 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.yaml_file import read_yaml
 
 STATISTICS = """\
-model,statistic,value,low,high,n
-token_damage,accuracy,0.9876543,0.97,0.99,1200
-token_damage,spearman,0.95,0.94,0.96,1200
-notebook,accuracy,0.75,0.7,0.8,1200
-log_prob,accuracy,0.5,0.45,0.55,1200
-notebook,spearman,0.5,0.4,0.6,1200
+model,statistic,value,low,high,n,families
+token_damage,accuracy,0.9876543,0.97,0.99,1200,80
+token_damage,spearman,0.95,0.94,0.96,1200,80
+notebook,accuracy,0.75,0.7,0.8,1200,80
+log_prob,accuracy,0.5,0.45,0.55,1200,80
+notebook,spearman,0.5,0.4,0.6,1200,80
 """
 
 
@@ -65,10 +65,10 @@ def test_summary_has_a_line_for_each_stage(metrics: list[str], recipes: list[str
 def test_summary_has_accuracies_with_intervals_figures_and_tables(recipes: list[str]):
     text = summarise(recipes)
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert [line for line in lines if "(" in line and ")" in line and " n " in line] == [
-        "token_damage 0.988 (0.970 – 0.990) n 1200",
-        "notebook 0.750 (0.700 – 0.800) n 1200",
-        "log_prob 0.500 (0.450 – 0.550) n 1200",
+    assert [line for line in lines if "(" in line and ")" in line and " pairs of " in line] == [
+        "token_damage 0.988 (0.970 – 0.990) 1200 pairs of 80 families",
+        "notebook 0.750 (0.700 – 0.800) 1200 pairs of 80 families",
+        "log_prob 0.500 (0.450 – 0.550) 1200 pairs of 80 families",
     ]
     assert "look metrics/plots/compared.png, metrics/plots/probes.png" in lines
     assert "metrics/plots/probes.csv, metrics/plots/statistics.csv" in lines
@@ -89,8 +89,8 @@ def test_missing_metrics_are_named(project: Path, recipes: list[str], name: str)
         b"\xff",
         b"a,b\n1,2,3\n",
         b"model,statistic\nnotebook,accuracy\n",
-        b"model,statistic,value,low,high,n\nnotebook,accuracy,high,0.5,0.6,10\n",
-        b"model,statistic,value,low,high,n\n,accuracy,0.5,0.5,0.6,10\n",
+        b"model,statistic,value,low,high,n,families\nnotebook,accuracy,high,0.5,0.6,10,3\n",
+        b"model,statistic,value,low,high,n,families\n,accuracy,0.5,0.5,0.6,10,3\n",
     ],
 )
 def test_damaged_statistics_are_named(project: Path, recipes: list[str], content: bytes):

@@ -13,7 +13,10 @@ from pandas.testing import assert_frame_equal
 
 from goldrm.common.workers import ALONE, Workers
 from goldrm.edits.random_edits import random_edit
-from goldrm.evaluation.evaluate import EvaluationData, drawn_test_prompts, evaluate_models
+from goldrm.evaluation import baselines
+from goldrm.evaluation.data import EvaluationData, distinct_texts
+from goldrm.evaluation.evaluate import evaluate_models
+from goldrm.evaluation.families import drawn_test_prompts
 from goldrm.evaluation.params import BestOfNParams, EvaluateParams
 from goldrm.generation.pairs import preference_pairs
 from goldrm.lm.model import Backbone
@@ -40,6 +43,7 @@ PARAMS = EvaluateParams(
     examples=3,
 )
 RECIPES = ["small", "notebook"]
+BASELINES = ["log_prob", "median", "mean_per_length"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,9 @@ def tables(
 def test_every_table_has_rows_of_every_model(tables: dict[str, pd.DataFrame]):
     of_models = {name: list(table["model"].unique()) for name, table in tables.items()}
     assert of_models == {
-        "statistics": [*RECIPES, "log_prob", "mean_log_prob", "length"],
+        "statistics": [*RECIPES, *BASELINES],
+        "probe_rewards": [*RECIPES, *BASELINES],
+        "differences": RECIPES[:1],
         "best_of_n": [*RECIPES, "log_prob", "oracle", "random"],
         **dict.fromkeys(
             [
@@ -139,6 +145,15 @@ def test_every_table_has_rows_of_every_model(tables: dict[str, pd.DataFrame]):
             RECIPES,
         ),
     }
+    differences = tables["differences"].groupby("other", sort=False)["statistic"].agg(list)
+    ranked = ["accuracy", "spearman"]
+    assert differences.to_dict() == {
+        **dict.fromkeys(["notebook", "median", "mean_per_length"], [*ranked, "mae"]),
+        "log_prob": ranked,
+    }
+    statistics = tables["statistics"].groupby("model")["statistic"].agg(list)
+    assert statistics["small"] == statistics["median"] == statistics["mean_per_length"]
+    assert statistics["log_prob"] == statistics["small"][:8]  # no errors
     assert {list(table)[0] for table in tables.values()} == {"model"}
     assert (tables["over_estimates"].groupby("model").size() == 2 * 3).all()
     assert (tables["examples"].groupby("model").size() == 3 * 3).all()
@@ -166,31 +181,25 @@ def test_a_row_is_of_the_model_that_it_names(
         assert mae[["value", "n"]].tolist() == pytest.approx(
             [(reward - gold_reward).abs().mean(), len(distinct)]
         )
+        probes = parts["probe_rewards"]
+        rewards = model.score(probes["prompt"].tolist(), probes["completion"].tolist())
+        assert probes["reward"].tolist() == pytest.approx(rewards, abs=1e-5)
     probed = data.probes[data.probes["kind"] == "one_off"]
     assert (tables["one_off"].groupby("model")["n"].sum() == len(probed)).all()
 
 
 def test_the_language_models_scores_are_its_own(
-    models: Mapping[str, RewardModel],
+    backbone: Backbone,
     reference_lm: NotebookLM,
     dictionary: Dictionary,
     task: Task,
     data: EvaluationData,
-    gold_reward_params: GoldRewardParams,
-    monkeypatch: pytest.MonkeyPatch,
 ):
     """Held against the notebook's model over the same window."""
-    scored: dict[str, pd.DataFrame] = {}
-    with_rewards = EvaluationData.with_rewards
-
-    def noted(self: EvaluationData, rewards: pd.Series) -> EvaluationData:
-        own = with_rewards(self, rewards)
-        scored[str(rewards.name)] = own.completions
-        return own
-
-    monkeypatch.setattr(EvaluationData, "with_rewards", noted)
-    evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
-    row = scored["log_prob"].iloc[0]
+    texts = distinct_texts(data.completions, data.probes)
+    (key, found), *_ = baselines.log_prob(texts, backbone, task, ALONE).items()
+    row = texts.iloc[0]
+    assert key == (row["prompt_id"], row["completion"])
     prompt, completion = dictionary.encode(row["prompt"]), dictionary.encode(row["completion"])
     # The prompt ends just behind the middle.
     padded = [dictionary.pad_id] * (21 - len(prompt)) + prompt + completion
@@ -198,11 +207,25 @@ def test_the_language_models_scores_are_its_own(
         logits = reference_lm(torch.tensor([padded]))[0]
     said = [*completion, dictionary.eos_id]
     expected = logits.log_softmax(-1)[20 : 20 + len(said)].gather(1, torch.tensor(said)[:, None])
-    assert row["reward"] == pytest.approx(expected.sum().item(), abs=1e-3)
-    length = scored["length"]["reward"]
-    assert length.tolist() == [len(text.split()) for text in data.completions["completion"]]
-    per_token = scored["log_prob"]["reward"] / (length + 1)  # and the end
-    assert scored["mean_log_prob"]["reward"].tolist() == pytest.approx(per_token.tolist())
+    assert found == pytest.approx(expected.sum().item(), abs=1e-3)
+
+
+def test_trivial_guesses_by_hand():
+    validation = pd.DataFrame({"gold_reward": [7.0, 7, 5, 1], "length": [3.0, 2, 2, 1]})
+    texts = pd.DataFrame({"prompt": "p", "prompt_id": 5, "completion": ["1 2", "1 2 3", "1 2 3 4"]})
+    found = baselines.trivial(texts, validation)
+    assert found["median"].to_dict() == {(5, "1 2"): 6, (5, "1 2 3"): 6, (5, "1 2 3 4"): 6}
+    per_length = {(5, "1 2"): 6, (5, "1 2 3"): 7, (5, "1 2 3 4"): 5}  # the last: the mean of all
+    assert found["mean_per_length"].to_dict() == per_length
+
+
+def test_a_constant_ranks_nothing(tables: dict[str, pd.DataFrame]):
+    rows = tables["statistics"][tables["statistics"]["model"] == "median"].set_index("statistic")
+    assert (
+        rows.loc[["accuracy", "accuracy_clear", "one_off_further"], "value"].tolist() == [0.5] * 3
+    )
+    assert rows.loc["best_of_four", "value"] == pytest.approx(0.25)
+    assert rows.loc[["spearman", "probes_spearman", "spearman_within"], "value"].tolist() == [0] * 3
 
 
 def test_the_same_again_also_beside_another_model(
@@ -217,6 +240,8 @@ def test_the_same_again_also_beside_another_model(
     alone = evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
     for name, table in tables.items():
         assert_frame_equal(table, again[name])
+        if name == "differences":  # from the first, who is another now
+            continue
         others = table[table["model"] != "small"].reset_index(drop=True)
         assert_frame_equal(others, alone[name])
 
@@ -232,9 +257,11 @@ def test_a_model_that_knows_the_gold_rewards_is_found_perfect(
     found = evaluate_models({"best": oracle}, task, data, gold_reward_params, PARAMS, 0, ALONE)
     statistics = found["statistics"][found["statistics"]["model"] == "best"]
     values = statistics.set_index("statistic")["value"]
-    ones = ["accuracy", "accuracy_clear", "spearman", "kendall", "r_squared"]
+    ones = ["accuracy", "accuracy_clear", "best_of_four", "spearman", "r_squared"]
     assert values[[*ones, "spearman_within", "kendall_within"]].tolist() == pytest.approx([1] * 7)
     assert values[["mse", "mae", "length_partial"]].tolist() == pytest.approx([0] * 3)
+    assert values["probes_mae"] == 0
+    assert values[["probes_spearman", "one_off_further"]].tolist() == pytest.approx([1, 1])
     assert values["reward_std_within"] == values["gold_std_within"] > 0
     assert (found["breakdown"]["value"] == 1).all()
     bins = found["calibration"]
@@ -284,3 +311,10 @@ def test_test_prompts_are_drawn_by_the_seed(task: Task):
     assert drawn_test_prompts(task, 30, 1) != drawn
     assert len(set(drawn)) == 30
     assert {task.split_of(i) for i in drawn} == {"test"}
+
+
+def test_test_prompts_are_of_different_families_as_far_as_there_are(task: Task):
+    families = {task.family(i) for i in task.space.ids_in("test")}
+    drawn = [task.family(i) for i in drawn_test_prompts(task, len(families) + 5, 0)]
+    assert set(drawn[: len(families)]) == families
+    assert len(set(drawn[len(families) :])) == 5

@@ -21,7 +21,7 @@ from goldrm.evaluation import plots
 def intervals(**columns: list[str]) -> pd.DataFrame:
     """Values of 0.9, 0.8, … each in the middle of an interval, of 3 rows."""
     rows = pd.DataFrame(columns)
-    value = 0.9 - 0.1 * np.arange(len(rows))
+    value = 0.9 - 0.1 * (np.arange(len(rows)) % 9)
     return rows.assign(value=value, low=value - 0.05, high=value + 0.05, n=3)
 
 
@@ -42,9 +42,15 @@ CURVE = pd.DataFrame(
 )
 
 
+STATISTICS = [  # in the order of their table, of which "mae" is in no figure
+    *("accuracy", "accuracy_clear", "accuracy_inexact", "best_of_four", "one_off_further"),
+    *("spearman", "spearman_inexact", "probes_spearman", "mae"),
+]
+
+
 def tables_of(recipes: list[str]) -> dict[str, pd.DataFrame]:
     """What the evaluation of these recipes may come to."""
-    scorers = [*recipes, "log_prob", "mean_log_prob", "length"]
+    scorers = [*recipes, "log_prob", "median", "mean_per_length"]
     pickers = [*recipes, "log_prob", "oracle", "random"]
     return {
         "reward_vs_gold": pd.DataFrame(
@@ -55,8 +61,8 @@ def tables_of(recipes: list[str]) -> dict[str, pd.DataFrame]:
             }
         ),
         "statistics": intervals(
-            model=[name for name in scorers for _ in range(2)],
-            statistic=["accuracy", "spearman"] * len(scorers),
+            model=[name for name in scorers for _ in STATISTICS],
+            statistic=[*STATISTICS] * len(scorers),
         ),
         "calibration": of_models(
             recipes,
@@ -97,7 +103,7 @@ def tables_of(recipes: list[str]) -> dict[str, pd.DataFrame]:
                 "prompts": 40,
             }
         ),
-        "probes": of_models(recipes, intervals(probe=["one_off", "swapped", "one_off_further"])),
+        "probes": of_models(recipes, intervals(probe=["one_off", "swapped", "truncated"])),
         "one_off": of_models(
             recipes,
             pd.DataFrame(
@@ -227,7 +233,7 @@ def test_everything_is_labelled_and_nothing_is_cut_off_or_overlaps(name: str, ca
         assert axes.get_ylabel() or tick_labels(axes)
 
 
-@pytest.mark.parametrize("name", ["breakdown", "calibration", "best_of_n", "probes"])
+@pytest.mark.parametrize("name", ["statistics", "breakdown", "calibration", "best_of_n", "probes"])
 def test_a_model_has_one_colour_and_the_legend_names_it(name: str):
     figure = figures_of("four")[name]
     colours: dict[str, set[str]] = {}
@@ -318,7 +324,7 @@ def test_best_of_n_shows_every_way_to_pick(panel: int, x: list[float]):
 
 def test_probes_show_rewards_beside_gold_rewards():
     left, right = figure_of("probes").axes
-    assert tick_labels(left) == ["one off (3)", "swapped (3)", "one off further (3)"]
+    assert tick_labels(left) == ["one off (3)", "swapped (3)", "truncated (3)"]
     assert lines(right) == {
         **dict.fromkeys(RECIPES, [[1, 2, 3], [6.0, 6.1, 5.0]]),
         "gold_reward": [[1, 2, 3], [6.45, 6.25, 6.1]],
@@ -327,18 +333,18 @@ def test_probes_show_rewards_beside_gold_rewards():
 
 
 def test_models_stand_beside_what_they_are_compared_with():
-    accuracy, spearman = figure_of("statistics").axes
-    for axes, first, name in ((accuracy, 0.9, "accuracy"), (spearman, 0.8, "spearman")):
-        values = [first - 0.2 * row for row in range(5)]
-        assert axes.get_xlabel() == f"{name}, n = 3"
-        assert tick_labels(axes) == [
-            *("token damage", "notebook", "log prob", "mean log prob", "length")
-        ]
+    shares, correlations = figure_of("statistics").axes
+    words = [f"{name.replace('_', ' ')} (3)" for name in STATISTICS]
+    assert (tick_labels(shares), tick_labels(correlations)) == (words[:5], words[5:8])
+    models = ["token damage", "notebook", "log prob", "median", "mean per length"]
+    assert legend_of(figure_of("statistics")) == models
+    for axes, values in ((shares, [0.9, 0.8, 0.7, 0.6, 0.5]), (correlations, [0.4, 0.3, 0.2])):
         points = [line.get_data() for line in axes.get_lines() if len(line.get_xdata()) == 1]
-        assert [float(x[0]) for x, _ in points] == pytest.approx(values)
-        assert [float(y[0]) for _, y in points] == [0, 1, 2, 3, 4]
+        assert [float(x[0]) for x, _ in points] == pytest.approx(values * 5)  # of each model
+        lines_of_first = [float(y[0]) for _, y in points[: len(values)]]
+        assert lines_of_first == pytest.approx([line - 0.28 for line in range(len(values))])
         ends = [line.get_segments()[0][:, 0].tolist() for line in axes.collections]
-        assert ends == [pytest.approx([value - 0.05, value + 0.05]) for value in values]
+        assert ends == [pytest.approx([value - 0.05, value + 0.05]) for value in values * 5]
 
 
 def test_unwritable_figure_is_named(tmp_path: Path):

@@ -8,20 +8,19 @@ import pytest
 
 from goldrm.edits.probes import PROBE_KINDS, probes
 from goldrm.evaluation.probes import (
+    off_by_one_more,
     probe_accuracy,
     probe_completions,
     rewards_by_size,
     with_exact_reward,
 )
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.statistics.shares import share
 from goldrm.task.series import Prompt
 from goldrm.task.task import Task
 
-# The last two ask for the same series, which is cut off at 100.
+# The last two are of a family, and ask for the same series, which is cut off at 100.
 PROMPTS = [Prompt(1, 3, 4, 5), Prompt(2, 0, 1, 8), Prompt(1, 80, 9, 5), Prompt(3, 80, 9, 9)]
-
-
-BOOTSTRAP = Bootstrap(100, 0.95, seed=0)
+FAMILIES = ["3 7", "0 1", "80 89", "80 89"]
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +37,12 @@ def scored(task: Task, prompt_ids: list[int], scale: float = 1.0) -> pd.DataFram
 def test_probes_stand_beside_their_exact_series(task: Task, prompt_ids: list[int]):
     table = probe_completions(prompt_ids, task)
     expected = [
-        (prompt_id, prompt.text, series, edit.kind, edit.size, edit.position)
+        (prompt_id, prompt.text, family, edit.kind, edit.size, edit.position)
         + (" ".join(map(str, edit.series)),)
-        for prompt_id, prompt, series in zip(prompt_ids, PROMPTS, (0, 1, 2, 2), strict=True)
+        for prompt_id, prompt, family in zip(prompt_ids, PROMPTS, FAMILIES, strict=True)
         for edit in probes(prompt.exact(100), prompt.difference, 100)
     ]
-    columns = ["prompt_id", "prompt", "series", "kind", "size", "position", "completion"]
+    columns = ["prompt_id", "prompt", "family", "kind", "size", "position", "completion"]
     is_exact = table["kind"] == "exact"
     found = table.loc[~is_exact, columns].itertuples(index=False, name=None)
     assert list(found) == expected
@@ -66,30 +65,29 @@ def test_exact_rewards_are_those_of_the_same_prompt(task: Task, prompt_ids: list
     assert found.groupby("prompt_id")["exact_reward"].unique().to_dict() == exact.to_dict()
 
 
-@pytest.mark.parametrize(("scale", "share"), [(1, 1.0), (0, 0.5), (-1, 0.0)])
-def test_how_often_the_reward_falls(task: Task, prompt_ids: list[int], scale: float, share: float):
+@pytest.mark.parametrize(("scale", "share_right"), [(1, 1.0), (0, 0.5), (-1, 0.0)])
+def test_how_often_the_reward_falls(
+    task: Task, prompt_ids: list[int], scale: float, share_right: float
+):
     table = scored(task, prompt_ids, scale)
-    found = probe_accuracy(table, BOOTSTRAP)
-    assert list(found) == ["probe", "value", "low", "high", "n"]
-    assert found["probe"].tolist() == [*sorted(PROBE_KINDS), "one_off_further"]
-    assert (found["value"] == share).all()
-    # Where all are right, or all wrong, the interval is exact: p to the number of series is 0.025.
-    series = found["probe"].map(table.groupby("kind")["series"].nunique()).fillna(3)
-    width = (1 - 0.025 ** (1 / series)) * (share != 0.5)
-    assert np.allclose(found["low"], share - width * (share == 1))
-    assert np.allclose(found["high"], share + width * (share == 0))
-    assert found["n"].sum() > found["n"][:-1].sum() == len(table)
+    found = probe_accuracy(table, 0.95)
+    assert list(found) == ["probe", "value", "low", "high", "n", "families"]
+    assert found["probe"].tolist() == sorted(PROBE_KINDS)
+    assert (found["value"] == share_right).all()
+    assert found["n"].sum() == len(table)
+    one_off = table[table["kind"] == "one_off"]
+    expected = share(np.full(len(one_off), share_right), one_off["family"].to_numpy(), 0.95)
+    assert tuple(found.set_index("probe").loc["one_off"]) == expected
 
 
-def test_a_term_off_by_one_more_must_cost_more(task: Task, prompt_ids: list[int]):
+def test_terms_off_by_one_more(task: Task, prompt_ids: list[int]):
     """Of the terms of 3 7 11 15 19 all can be off by up to 20 upwards; downwards 3, 7 … 19."""
-    table = scored(task, prompt_ids[:1])
-    assert probe_accuracy(table, BOOTSTRAP)["n"].iloc[-1] == 5 * 19 + (2 + 6 + 10 + 14 + 18)
-    alike = table["size"].abs() == 7
-    table.loc[alike, "reward"] = table.loc[alike, "reward"] - 5  # so that 8 is no worse than 7
-    (value,) = probe_accuracy(table, BOOTSTRAP)["value"][-1:]
-    wrong = 5 + 3  # off by 8 upwards: all terms; downwards: 11, 15, 19
-    assert value == pytest.approx(1 - wrong / 145)
+    near = off_by_one_more(scored(task, prompt_ids[:1]))
+    assert len(near) == 5 * 19 + (2 + 6 + 10 + 14 + 18)
+    gold = 1 + 6 / (1 + 0.1 * near["size"] ** 0.5)
+    further = 1 + 6 / (1 + 0.1 * (near["size"] + 1) ** 0.5)
+    assert near["reward"].tolist() == pytest.approx(gold.tolist())
+    assert near["reward_further"].tolist() == pytest.approx(further.tolist())
 
 
 def test_mean_reward_by_size(task: Task, prompt_ids: list[int]):

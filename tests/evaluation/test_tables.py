@@ -1,4 +1,4 @@
-"""Tables of statistics on a few completions and pairs that can be worked out by hand."""
+"""Tables and statistics of a few completions and pairs that can be worked out by hand."""
 
 from collections.abc import Callable
 from math import e, exp, log, sqrt
@@ -9,25 +9,27 @@ import pytest
 from pandas.testing import assert_frame_equal
 from scipy import stats
 
-from goldrm.evaluation import tables
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.evaluation import comparison, tables
+from goldrm.evaluation.data import EvaluationData, distinct_completions, pairs_with_rewards
+from goldrm.statistics.bootstrap import Bootstrap
+from goldrm.statistics.shares import share
 from goldrm.task.params import GoldRewardParams
 from goldrm.task.series import Prompt
 from goldrm.task.task import Task
 
 # Prompt 5 has three completions and all pairs of them, ranked right, right and wrong. Prompts 8
-# and 9 ask for the same series; 8 has a pair, a tie, and 9 a single completion.
+# and 9 are of one family; 8 has a pair, a tie, and 9 a single completion.
 COMPLETIONS = pd.DataFrame(
     [
-        (5, 0, "a", 7.0, 6.0, 5.0, 0.0),
-        (5, 0, "b", 5.0, 4.0, 4.0, 0.0),
-        (5, 0, "c", 2.0, 5.0, 7.0, 0.0),
-        (8, 1, "a", 6.0, 4.0, 5.0, 1.0),
-        (8, 1, "b", 5.5, 4.0, 6.0, 2.0),
-        (9, 1, "a", 3.0, 2.5, 2.0, 3.0),
+        (5, "F", "a", 7.0, 6.0, 5.0, 0.0),
+        (5, "F", "b", 5.0, 4.0, 4.0, 0.0),
+        (5, "F", "c", 2.0, 5.0, 7.0, 0.0),
+        (8, "G", "a", 6.0, 4.0, 5.0, 1.0),
+        (8, "G", "b", 5.5, 4.0, 6.0, 2.0),
+        (9, "G", "a", 3.0, 2.5, 2.0, 3.0),
     ],
-    columns=["prompt_id", "series", "completion", "gold_reward", "reward", "length", "other"],
-).assign(prompt=lambda rows: "p" + rows["prompt_id"].astype(str), mistake=list("uvwxyz"))
+    columns=["prompt_id", "family", "completion", "gold_reward", "reward", "length", "other"],
+).assign(prompt=lambda rows: "p" + rows["prompt_id"].astype(str), mistake=["exact", *"vwxyz"])
 PAIRS = pd.DataFrame(
     [
         (5, 1, 0, 2, 5, "a", "b", 2.0),
@@ -38,9 +40,34 @@ PAIRS = pd.DataFrame(
     columns=["prompt_id", "template", "start", "difference", "terms", "chosen", "rejected"]
     + ["margin"],
 )
-SCORED = tables.pairs_with_rewards(PAIRS, COMPLETIONS).assign(held_out=[False, False, False, True])
+SCORED = pairs_with_rewards(PAIRS, COMPLETIONS).assign(held_out=[False, False, False, True])
 OTHER = COMPLETIONS.assign(reward=COMPLETIONS["other"])  # as another model would score them
+# Two more of prompt 5: a repeated "c", and a "d" that is better than "c" alone.
+BEST_OF = pd.DataFrame(
+    [(5, "F", "c", 2.0, 5.0, 0.0), (5, "F", "d", 3.0, 5.0, 0.0)],
+    columns=["prompt_id", "family", "completion", "gold_reward", "reward", "other"],
+)
+# A term off by 1, 2 and 3, one of another sign, and a swap.
+PROBES = pd.DataFrame(
+    [
+        (5, "F", "one_off", 1, 2, 6.5, 5.5, 0.0),
+        (5, "F", "one_off", 2, 2, 6.25, 5.0, 0.0),
+        (5, "F", "one_off", 3, 2, 6.0, 5.0, 0.0),
+        (5, "F", "one_off", -1, 2, 6.5, 9.0, 0.0),
+        (8, "G", "swapped", 1, 0, 4.0, 4.5, 1.0),
+    ],
+    columns=["prompt_id", "family", "kind", "size", "position", "gold_reward", "reward", "other"],
+)
 GOLD, REWARD = (COMPLETIONS[name].to_numpy() for name in ("gold_reward", "reward"))
+
+
+JUDGED = EvaluationData(SCORED, COMPLETIONS, SCORED, COMPLETIONS, BEST_OF, PROBES)
+OTHERS = EvaluationData(
+    pairs_with_rewards(PAIRS, OTHER),
+    *(OTHER, SCORED, COMPLETIONS),
+    *(table.assign(reward=table["other"]) for table in (BEST_OF, PROBES)),
+)
+COLUMNS = ["statistic", "value", "low", "high", "n", "families"]
 
 
 @pytest.fixture
@@ -48,26 +75,27 @@ def bootstrap() -> Bootstrap:
     return Bootstrap(200, 0.95, seed=0)
 
 
-def test_completions_are_distinct_and_know_their_series(task: Task):
+def test_completions_are_distinct_and_know_their_families(task: Task):
     # Cut off at 100, six terms from 95 by 5 are the same series as five; two templates of it.
     prompts = [Prompt(1, 95, 5, 6), Prompt(3, 95, 5, 5), Prompt(1, 2, 2, 5)]
     given = [(0, (95, 100)), (1, (95,)), (0, (95, 99)), (2, (1, 9)), (0, (95, 100)), (1, (95, 100))]
     rows = [task.series(0, task.space.id_of(prompts[i]), values) for i, values in given]
-    found = tables.distinct_completions(task.with_prompts(pd.DataFrame(rows)), task)
-    columns = ["template", "completion", "series", "length", "mistake"]
+    found = distinct_completions(task.with_prompts(pd.DataFrame(rows)), task)
+    columns = ["template", "completion", "family", "length", "mistake"]
     assert list(found[columns].itertuples(index=False, name=None)) == [
-        (1, "95 100", 0, 2.0, "exact"),
-        (3, "95", 0, 1.0, "early_stop"),
-        (1, "95 99", 0, 2.0, "one_term_off"),
-        (1, "1 9", 1, 2.0, "malformed"),
-        (3, "95 100", 0, 2.0, "exact"),
+        (1, "95 100", "95 100", 2.0, "exact"),
+        (3, "95", "95 100", 1.0, "early_stop"),
+        (1, "95 99", "95 100", 2.0, "one_term_off"),
+        (1, "1 9", "2 4", 2.0, "malformed"),
+        (3, "95 100", "95 100", 2.0, "exact"),
     ]
 
 
 def test_pairs_get_the_rewards_of_both_completions():
     assert SCORED["chosen_reward"].tolist() == [6, 6, 4, 4]
     assert SCORED["rejected_reward"].tolist() == [4, 5, 5, 4]
-    assert SCORED["series"].tolist() == [0, 0, 0, 1]
+    assert SCORED["family"].tolist() == ["F", "F", "F", "G"]
+    assert SCORED["chosen_exact"].tolist() == [True, True, False, False]
     assert SCORED["mistake"].tolist() == ["v", "w", "w", "y"]  # the rejected one's
     assert_frame_equal(SCORED[list(PAIRS)], PAIRS)
 
@@ -82,96 +110,157 @@ def partial_spearman(first: np.ndarray, second: np.ndarray, control: np.ndarray)
     return stats.pearsonr(*left).statistic
 
 
-def test_statistics_by_hand(bootstrap: Bootstrap):
-    table = tables.statistics(SCORED, COMPLETIONS, bootstrap)
-    assert list(table) == ["statistic", "value", "low", "high", "n"]
-    values = dict(zip(table["statistic"], table["value"], strict=True))
+def values_and_counts(table: pd.DataFrame) -> dict[str, tuple[float, int, int]]:
+    assert list(table) == COLUMNS
+    rows = table[["statistic", "value", "n", "families"]].itertuples(index=False, name=None)
+    return {name: (pytest.approx(value, abs=1e-9), *counts) for name, value, *counts in rows}
+
+
+def test_ranking_by_hand(bootstrap: Bootstrap):
+    inexact, probes = slice(1, 6), ([5.5, 5, 5, 9, 4.5], [6.5, 6.25, 6, 6.5, 4])
+    found = values_and_counts(comparison.ranking_statistics(JUDGED, bootstrap))
+    assert found == {
+        "accuracy": ((1 + 1 + 0 + 0.5) / 4, 4, 2),
+        "accuracy_clear": (2 / 3, 3, 1),  # a margin of just 0.5 isn't clear
+        "accuracy_inexact": ((0 + 0.5) / 2, 2, 2),
+        # Prompt 5's "a" alone has three worse ones, b, c and d, and scores above them.
+        "best_of_four": (1, 1, 1),
+        "one_off_further": ((1 + 0.5) / 2, 2, 1),
+        "spearman": (stats.spearmanr(REWARD, GOLD).statistic, 6, 2),
+        "spearman_inexact": (stats.spearmanr(REWARD[inexact], GOLD[inexact]).statistic, 5, 2),
+        "probes_spearman": (stats.spearmanr(*probes).statistic, 5, 2),
+    }
+
+
+def test_errors_by_hand(bootstrap: Bootstrap):
+    found = values_and_counts(comparison.error_statistics(JUDGED, bootstrap))
+    length = COMPLETIONS["length"].to_numpy()
     # Rewards are off by -1, -1, 3, -2, -1.5, -0.5; the gold rewards' mean is 4.75. Within prompt 5
     # gold rewards rank 3 2 1 and rewards 3 1 2; within prompt 8 all rewards are equal.
-    assert values == pytest.approx(
-        {
-            "accuracy": (1 + 1 + 0 + 0.5) / 4,
-            "accuracy_clear": 2 / 3,  # a margin of just 0.5 isn't clear
-            "spearman": stats.spearmanr(REWARD, GOLD).statistic,
-            "kendall": stats.kendalltau(REWARD, GOLD).statistic,
-            "mse": (1 + 1 + 9 + 4 + 2.25 + 0.25) / 6,
-            "mae": (1 + 1 + 3 + 2 + 1.5 + 0.5) / 6,
-            "r_squared": 1 - 17.5 / ((GOLD - 4.75) ** 2).sum(),
-            "length_partial": partial_spearman(REWARD, COMPLETIONS["length"].to_numpy(), GOLD),
-            "spearman_within": (0.5 + 0) / 2,
-            "kendall_within": (1 / 3 + 0) / 2,
-            "reward_std_within": (sqrt(2 / 3) + 0) / 2,
-            "gold_std_within": (sqrt(38 / 9) + 0.25) / 2,
-        }
+    assert found == {
+        "mse": ((1 + 1 + 9 + 4 + 2.25 + 0.25) / 6, 6, 2),
+        "mae": ((1 + 1 + 3 + 2 + 1.5 + 0.5) / 6, 6, 2),
+        "mae_inexact": ((1 + 3 + 2 + 1.5 + 0.5) / 5, 5, 2),
+        "probes_mae": ((1 + 1.25 + 1 + 2.5 + 0.5) / 5, 5, 2),
+        "r_squared": (1 - 17.5 / ((GOLD - 4.75) ** 2).sum(), 6, 2),
+        "length_partial": (partial_spearman(REWARD, length, GOLD), 6, 2),
+        "spearman_within": ((0.5 + 0) / 2, 2, 2),
+        "kendall_within": ((1 / 3 + 0) / 2, 2, 2),
+        "reward_std_within": ((sqrt(2 / 3) + 0) / 2, 2, 2),
+        "gold_std_within": ((sqrt(38 / 9) + 0.25) / 2, 2, 2),
+    }
+
+
+def test_differences_by_hand(bootstrap: Bootstrap):
+    """The other gets 0.5, 0.5, 0.5 and 0 of the pairs, and is off by 7, 5, 2, 5, 3.5 and 0."""
+    rows = [
+        comparison.differences(JUDGED, OTHERS, bootstrap),
+        comparison.error_difference(JUDGED, OTHERS, bootstrap),
+    ]
+    found = values_and_counts(pd.concat(rows))
+    spearman = stats.spearmanr(REWARD, GOLD).statistic
+    assert found == {
+        "accuracy": ((0.5 + 0.5 - 0.5 + 0.5) / 4, 4, 2),
+        "spearman": (spearman - stats.spearmanr(OTHER["other"], GOLD).statistic, 6, 2),
+        "mae": ((9 - 22.5) / 6, 6, 2),
+    }
+
+
+def test_a_difference_is_paired(bootstrap: Bootstrap):
+    """A model that is always better by the same has no doubt about it, though both vary."""
+    rng = np.random.default_rng(0)
+    parts = [
+        COMPLETIONS.assign(family=str(i), reward=GOLD + rng.exponential() + 0.5) for i in range(30)
+    ]
+    completions = pd.concat(parts, ignore_index=True)
+    better = completions.assign(reward=completions["reward"] - 0.5)
+    first, second = (
+        EvaluationData(SCORED, rows, SCORED, rows, BEST_OF, PROBES)
+        for rows in (better, completions)
     )
+    found = comparison.error_difference(first, second, bootstrap).iloc[0]
+    assert found[["value", "low", "high"]].tolist() == pytest.approx([-0.5] * 3)
+    alone = comparison.error_statistics(first, bootstrap).set_index("statistic").loc["mae"]
+    assert alone["high"] - alone["low"] > 0.3
 
 
-def test_statistics_say_how_many_are_behind_them(bootstrap: Bootstrap):
-    table = tables.statistics(SCORED, COMPLETIONS, bootstrap)
-    counts = dict(zip(table["statistic"], table["n"], strict=True))
-    pairs = {"accuracy": 4, "accuracy_clear": 3}
-    within = [f"{name}_within" for name in ("spearman", "kendall", "reward_std", "gold_std")]
-    prompts = dict.fromkeys(within, 2)  # with two completions or more, and different gold rewards
-    assert counts == {**dict.fromkeys(counts, 6), **pairs, **prompts}
-
-
-@pytest.mark.parametrize(
-    ("statistic", "ends"),
-    [
-        ("accuracy", (1 / 2, 2 / 3)),
-        ("accuracy_clear", (2 / 3, 2 / 3)),
-        ("mae", (4 / 3, 5 / 3)),
-        ("mse", (6.5 / 3, 11 / 3)),
-        ("spearman_within", (0, 1 / 2)),
-        ("gold_std_within", (0.25, sqrt(38 / 9))),
-    ],
-)
-def test_intervals_resample_series(bootstrap: Bootstrap, statistic: str, ends: tuple[float, float]):
-    """Of two series there are three resamples, and the ends are each of them alone."""
-    table = tables.statistics(SCORED, COMPLETIONS, bootstrap).set_index("statistic")
-    assert tuple(table.loc[statistic, ["low", "high"]]) == pytest.approx(ends)
+def test_intervals_are_over_families(bootstrap: Bootstrap):
+    table = comparison.ranking_statistics(JUDGED, bootstrap).set_index("statistic")
+    right = np.array([1, 1, 0, 0.5])
+    expected = share(right, np.array([0, 0, 0, 1]), 0.95)
+    assert tuple(table.loc["accuracy"]) == pytest.approx(expected)
+    errors = comparison.error_statistics(JUDGED, bootstrap).set_index("statistic").loc["mae"]
+    assert (errors["low"], errors["high"]) == pytest.approx((4 / 3, 5 / 3))  # each family alone
 
 
 @pytest.mark.parametrize("seed", [3, 2**63 - 1])
 def test_intervals_follow_the_seed(seed: int):
-    many = [COMPLETIONS.assign(series=i, reward=REWARD + 0.1 * (i % 7)) for i in range(40)]
+    many = [COMPLETIONS.assign(family=str(i), reward=REWARD + 0.1 * (i % 7)) for i in range(40)]
+    judged = EvaluationData(SCORED, pd.concat(many), SCORED, COMPLETIONS, BEST_OF, PROBES)
     first, again, other = (
-        tables.statistics(SCORED, pd.concat(many), Bootstrap(200, 0.95, of_bootstrap))
+        comparison.error_statistics(judged, Bootstrap(200, 0.95, of_bootstrap))
         for of_bootstrap in (seed, seed, 4)
     )
     assert_frame_equal(first, again)
     assert not first.equals(other)
 
 
-def test_headline_is_each_models_rounded_accuracy(bootstrap: Bootstrap):
+def test_headline_is_each_models_rounded_accuracy_and_what_it_is_of(bootstrap: Bootstrap):
+    first = EvaluationData(SCORED[:3], OTHER, SCORED, COMPLETIONS, BEST_OF, PROBES)
     table = pd.concat(
         [
-            tables.statistics(SCORED, COMPLETIONS, bootstrap).assign(model="recipe"),
-            tables.ranking_statistics(SCORED[:3], OTHER, bootstrap).assign(model="log_prob"),
-            tables.ranking_statistics(SCORED[3:], OTHER, bootstrap).assign(model="length"),
+            comparison.ranking_statistics(JUDGED, bootstrap).assign(model="recipe"),
+            comparison.ranking_statistics(first, bootstrap).assign(model="log_prob"),
+            comparison.ranking_statistics(OTHERS, bootstrap).assign(model="median"),
         ]
     )
-    found = tables.headline(table, ["recipe", "log_prob"])
-    assert list(found.items()) == [("recipe", 0.625), ("log_prob", 0.6667), ("n", 4)]
-    assert [type(value) for value in found.values()] == [float, float, int]
+    found = comparison.headline(table, PAIRS, ["recipe", "log_prob"])
+    assert list(found.items()) == [
+        *(("recipe", 0.625), ("log_prob", 0.6667)),
+        *(("pairs", 4), ("prompts", 2), ("families", 2)),
+    ]
+    assert [type(value) for value in found.values()] == [float, float, int, int, int]
 
 
 def test_what_there_are_no_data_for_is_nan(bootstrap: Bootstrap):
     """Prompt 9 alone has no clear pair, nothing to rank within, and no spread."""
     alone = COMPLETIONS[COMPLETIONS["prompt_id"] == 9]
-    table = tables.statistics(SCORED[SCORED["prompt_id"] == 8], alone, bootstrap)
+    pairs = SCORED[SCORED["prompt_id"] == 8]
+    judged = EvaluationData(pairs, alone, pairs, alone, BEST_OF[:0], PROBES[4:])
+    table = pd.concat(
+        [
+            comparison.ranking_statistics(judged, bootstrap),
+            comparison.error_statistics(judged, bootstrap),
+        ]
+    )
     missing = table[table["value"].isna()]
     assert missing["statistic"].tolist() == [
-        *("accuracy_clear", "spearman_within", "kendall_within"),
-        *("reward_std_within", "gold_std_within"),
+        *("accuracy_clear", "best_of_four", "one_off_further"),
+        *("spearman_within", "kendall_within", "reward_std_within", "gold_std_within"),
     ]
     assert missing[["low", "high"]].isna().all(axis=None)
-    assert (missing["n"] == 0).all()
+    assert (missing[["n", "families"]] == 0).all(axis=None)
+
+
+def test_all_exact_completions_have_no_inexact_statistics(bootstrap: Bootstrap):
+    exact = COMPLETIONS.assign(mistake="exact")
+    pairs = pairs_with_rewards(PAIRS, exact)
+    judged = EvaluationData(pairs, exact, pairs, exact, BEST_OF, PROBES)
+    table = pd.concat(
+        [
+            comparison.ranking_statistics(judged, bootstrap),
+            comparison.error_statistics(judged, bootstrap),
+        ]
+    ).set_index("statistic")
+    names = ["accuracy_inexact", "spearman_inexact", "mae_inexact"]
+    assert table.loc[names, "value"].isna().all()
 
 
 def test_an_accuracy_on_no_pairs_is_no_headline(bootstrap: Bootstrap):
-    table = tables.ranking_statistics(SCORED[:0], COMPLETIONS, bootstrap).assign(model="recipe")
-    assert tables.headline(table, ["recipe"]) == {"n": 0}
+    none = EvaluationData(SCORED[:0], COMPLETIONS, SCORED, COMPLETIONS, BEST_OF, PROBES)
+    table = comparison.ranking_statistics(none, bootstrap).assign(model="recipe")
+    found = comparison.headline(table, none.pairs, ["recipe"])
+    assert found == {"pairs": 0, "prompts": 0, "families": 0}
 
 
 @pytest.mark.parametrize(
@@ -186,30 +275,16 @@ def test_an_accuracy_on_no_pairs_is_no_headline(bootstrap: Bootstrap):
         ("held_out", [("False", 3, 2 / 3), ("True", 1, 0.5)]),
     ],
 )
-def test_breakdown_by_hand(bootstrap: Bootstrap, by: str, expected: list[tuple[str, int, float]]):
-    table = tables.breakdown(SCORED, bootstrap)
-    assert list(table) == ["by", "label", "value", "low", "high", "n"]
+def test_breakdown_by_hand(by: str, expected: list[tuple[str, int, float]]):
+    table = tables.breakdown(SCORED, 0.95)
+    assert list(table) == ["by", "label", *COLUMNS[1:]]
     rows = table[table["by"] == by]
     assert rows["label"].tolist() == [label for label, _, _ in expected]
     assert rows["n"].tolist() == [count for _, count, _ in expected]
     assert rows["value"].tolist() == pytest.approx([value for *_, value in expected])
-    lows, highs = rows["value"].replace(1.0, 0.025), rows["value"]  # 0.025¹, of one right series
-    ends = (1 / 2, 2 / 3) if by == "difference" else (lows, highs)
-    assert np.allclose(rows["low"], ends[0])  # other labels have one series each
-    assert np.allclose(rows["high"], ends[1])
-
-
-def test_how_another_score_ranks(bootstrap: Bootstrap):
-    table = tables.ranking_statistics(tables.pairs_with_rewards(PAIRS, OTHER), OTHER, bootstrap)
-    assert list(table) == ["statistic", "value", "low", "high", "n"]
-    assert table.set_index("statistic")["value"].to_dict() == pytest.approx(
-        {
-            "accuracy": (0.5 + 0.5 + 0.5 + 0) / 4,
-            "spearman": stats.spearmanr(COMPLETIONS["other"], GOLD).statistic,
-        }
-    )
-    whole = tables.statistics(SCORED, COMPLETIONS, bootstrap)
-    assert_frame_equal(whole[:2], tables.ranking_statistics(SCORED, COMPLETIONS, bootstrap))
+    if by == "template":
+        expected = share(np.array([1, 1, 0.0]), np.zeros(3), 0.95)
+        assert tuple(rows.iloc[0])[2:] == pytest.approx(expected)
 
 
 def test_a_scatter_plot_has_a_point_a_completion(task: Task):
@@ -326,19 +401,20 @@ def test_few_completions_are_all_shown():
     assert kinds == ["best"] * 6 + ["worst"] * 6 + ["random"] * 6
 
 
-def test_best_of_n_counts_as_many_completions_of_every_prompt(task: Task, bootstrap: Bootstrap):
+def test_best_of_n_counts_as_many_completions_of_every_prompt(bootstrap: Bootstrap):
     """Prompt 5 has three completions, 8 four, of which the first three count."""
     best_of = pd.DataFrame(
         {
             "group": [1, 0, 0, 1, 1, 0, 1],
-            "prompt_id": [8, 5, 5, 8, 8, 5, 8],
+            "family": list("gffggfg"),
             "gold_reward": [1.0, 2, 3, 4, 5, 6, 7],
         },
         index=[3, 1, 4, 1, 5, 9, 2],
     )
     rewards = {"recipe": np.array([1.0, 2, 1, 2, 3, 1, 9])}
-    table = tables.best_of_n(best_of, rewards, task, bootstrap)
+    table = tables.best_of_n(best_of, rewards, bootstrap)
     assert table["n"].tolist() == [1] * 3 + [2] * 3
+    assert (table["families"] == 2).all()
     found = table.set_index(["model", "n"])["gold_reward"]
     # Prompt 5: gold 2 3 6, rewards 2 1 1; prompt 8: gold 1 4 5, rewards 1 2 3.
     assert found["random", 1] == found["recipe", 1] == pytest.approx((11 + 10) / 6)

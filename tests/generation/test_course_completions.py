@@ -1,18 +1,36 @@
 """Completions of ready-made pairs get the gold rewards of this task."""
 
+import io
+
+import pandas as pd
 import pytest
 import torch
 from completions_by_hand import TWO_TO_TEN
 from notebook_reference import NotebookLM, gold_rewards, training_set
 
 from goldrm.common.errors import GoldrmError
-from goldrm.generation.course_completions import completions_from_sequences
-from goldrm.generation.pairs import preference_pairs
+from goldrm.generation.course_completions import collect_course_pairs
+from goldrm.generation.preferences import PreferenceDataset
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.series import Prompt
+from goldrm.task.series import Prompt, split_of, split_text
 from goldrm.task.task import Task
 
+# Both of the train split.
 ONE_TO_FIVE = Prompt(template=3, start=1, difference=1, terms=5)
+THREE_TO_ELEVEN = Prompt(template=2, start=3, difference=2, terms=5)
+
+
+def collected(
+    sequences: list[tuple[list[int], list[int]]], task: Task, num_pairs: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pairs and completions of the train split."""
+    dataset = PreferenceDataset("train", num_pairs, task)
+    collect_course_pairs(sequences, dataset, task, "training.pt")
+    pairs, completions = (
+        pd.read_parquet(io.BytesIO(buffer.content()))
+        for buffer in (dataset.pairs, dataset.completions)
+    )
+    return pairs, completions
 
 
 def sequence(dictionary: Dictionary, prompt: Prompt, completion: str) -> list[int]:
@@ -22,14 +40,16 @@ def sequence(dictionary: Dictionary, prompt: Prompt, completion: str) -> list[in
 def test_pairs_of_the_notebooks_training_set(reference_lm: NotebookLM, task: Task):
     torch.manual_seed(0)
     positive, negative = training_set(
-        reference_lm, list(task.dictionary.tokens), 15, max_new_tokens=5
+        reference_lm, list(task.dictionary.tokens), 30, max_new_tokens=5
     )
     sequences = [(p[0].tolist(), n[0].tolist()) for p, n in zip(positive, negative, strict=True)]
 
-    completions = completions_from_sequences(sequences, task, 10, "training.pt")
+    pairs, completions = collected(sequences, task, 10)
 
-    assert len(completions) == 30
-    pairs = preference_pairs(completions, task)
+    prompts = [split_text(task.dictionary.decode(ids)) for pair in sequences for ids in pair]
+    splits = [split_of(found[0], task.params) for found in prompts if found]
+    assert 0 < splits.count("train") < len(splits) == 60  # the others' completions are left out
+    assert len(completions) == splits.count("train")
     texts = [{task.dictionary.decode(ids) for ids in pair} for pair in sequences]
     for row in pairs.to_dict("records"):
         assert {f"{row['prompt']} {row[side]}" for side in ("chosen", "rejected")} in texts
@@ -38,7 +58,7 @@ def test_pairs_of_the_notebooks_training_set(reference_lm: NotebookLM, task: Tas
             series = [int(token) for token in row[side].split()]
             reward, _ = gold_rewards(exact, series, series)
             assert row[f"{side}_gold_reward"] == pytest.approx(reward, abs=1e-5)
-    assert len(pairs) >= 10
+    assert len(pairs) == 10
     assert (pairs["margin"] > 0).all()
 
 
@@ -56,8 +76,8 @@ def test_sequences_are_labelled_anew(task: Task):
     assert notebooks[1] > notebooks[0]
 
     sequences = [tuple(sequence(dictionary, ONE_TO_FIVE, text) for text in (long, short))]
-    completions = completions_from_sequences(sequences, task, 1, "training.pt")
-    (row,) = preference_pairs(completions, task).to_dict("records")
+    pairs, _ = collected(sequences, task, 1)
+    (row,) = pairs.to_dict("records")
 
     assert (row["chosen"], row["rejected"]) == (short, long)
     assert row["chosen_gold_reward"] == pytest.approx(1 + 6 / 1.1)
@@ -68,38 +88,57 @@ def test_pairs_whose_new_labels_are_equal_are_dropped(task: Task):
     """Both miss one term by 1; only padding to the rival's length tells them apart."""
     dictionary = task.dictionary
     equal = tuple(sequence(dictionary, ONE_TO_FIVE, text) for text in ("1 2 3 4 5 6", "1 2 3 4"))
-    differing = tuple(sequence(dictionary, TWO_TO_TEN, text) for text in ("2 4 6 8 10", "2"))
-    completions = completions_from_sequences([equal, differing], task, 1, "training.pt")
-    pairs = preference_pairs(completions, task)
-    assert pairs["prompt"].tolist() == [TWO_TO_TEN.text]
+    differing = tuple(sequence(dictionary, THREE_TO_ELEVEN, text) for text in ("3 5 7 9 11", "3"))
+    pairs, completions = collected([equal, differing], task, 1)
+    assert pairs["prompt"].tolist() == [THREE_TO_ELEVEN.text]
     assert len(completions) == 4
-    with pytest.raises(GoldrmError, match=r"training\.pt holds 1 pairs .*pairs\.num_pairs \(2\)"):
-        completions_from_sequences([equal, differing], task, 2, "training.pt")
+    with pytest.raises(GoldrmError, match=r"training\.pt holds 1 .*pairs\.num_pairs \(2\)"):
+        collected([equal, differing], task, 2)
+
+
+def test_pairs_that_are_counted_are_different_and_of_train_families(task: Task):
+    """Of five pairs one stands there three times and one asks for a series of the test split."""
+    unseen = task.space[task.space.ids_in("test")[0]]
+    texts = [
+        (THREE_TO_ELEVEN, "3 5"),
+        (THREE_TO_ELEVEN, "3 5"),
+        (unseen, "7"),
+        (ONE_TO_FIVE, "1 2"),
+    ]
+    sequences = [
+        (sequence(task.dictionary, prompt, text), sequence(task.dictionary, prompt, "100"))
+        for prompt, text in [*texts, texts[0]]
+    ]
+    pairs, completions = collected(sequences, task, 2)
+    assert pairs["prompt"].tolist() == [THREE_TO_ELEVEN.text, ONE_TO_FIVE.text]
+    assert len(completions) == 8
+    with pytest.raises(
+        GoldrmError, match=r"training\.pt holds 2 different pairs of the train split"
+    ):
+        collected(sequences, task, 3)
 
 
 def test_empty_training_set_is_refused(task: Task):
-    with pytest.raises(GoldrmError, match=r"training\.pt holds 0 pairs"):
-        completions_from_sequences([], task, 1, "training.pt")
+    with pytest.raises(GoldrmError, match=r"training\.pt holds 0 different pairs"):
+        collected([], task, 1)
 
 
 @pytest.mark.parametrize("token_id", [129, -1, 10**12])
 def test_ids_outside_the_dictionary_are_refused(task: Task, token_id: int):
     good = sequence(task.dictionary, TWO_TO_TEN, "2 4 6")
     with pytest.raises(GoldrmError, match=r"training\.pt: pair 1 .*outside the dictionary's 0…128"):
-        completions_from_sequences(
-            [(good, good), (good, [*good, token_id])], task, 1, "training.pt"
-        )
+        collected([(good, good), (good, [*good, token_id])], task, 1)
 
 
 @pytest.mark.parametrize("text", ["", "2 4 6", "generate an arithmetic series with 5 terms"])
 def test_sequences_without_a_prompt_are_refused(task: Task, text: str):
     token_ids = task.dictionary.encode(text)
     with pytest.raises(GoldrmError, match=r"training\.pt: pair 0 doesn't begin with"):
-        completions_from_sequences([(token_ids, token_ids)], task, 1, "training.pt")
+        collected([(token_ids, token_ids)], task, 1)
 
 
 @pytest.mark.parametrize("prompt", [Prompt(1, 2, 2, 20), Prompt(2, 100, 1, 5), Prompt(3, 2, 10, 5)])
 def test_prompts_outside_the_task_are_refused(task: Task, prompt: Prompt):
     token_ids = sequence(task.dictionary, prompt, "2 4 6")
     with pytest.raises(GoldrmError, match=r"training\.pt: the prompt of pair 0, .*task section"):
-        completions_from_sequences([(token_ids, token_ids)], task, 1, "training.pt")
+        collected([(token_ids, token_ids)], task, 1)

@@ -86,13 +86,15 @@ def test_equal_gold_rewards_make_no_pair(task: Task):
     assert pairs_of(task, TWO_TO_TEN, "2 4 6 8 11", "2 5 6 8 10") == []
 
 
-def test_three_completions_make_all_differing_pairs(task: Task):
+def test_three_completions_make_all_different_pairs(task: Task):
+    """Each once, however often a completion was sampled."""
     good, fair, poor = "2 4 6 8 10", "2 4 6 8 11", "2 4 6 8 16"
     expected = {(good, fair), (good, poor), (fair, poor)}
     for texts in [(good, fair, poor), (poor, fair, good), (fair, poor, good)]:
         pairs = pairs_of(task, TWO_TO_TEN, *texts)
         assert set(pairs) == expected
         assert len(pairs) == 3
+    assert sorted(pairs_of(task, TWO_TO_TEN, good, fair, good, poor, fair)) == sorted(expected)
     also_fair = "2 4 6 7 10"
     pairs = pairs_of(task, TWO_TO_TEN, fair, "terms", good, also_fair)
     assert sorted(pairs) == sorted([(good, fair), (good, also_fair)])

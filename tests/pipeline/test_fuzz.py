@@ -34,7 +34,8 @@ from goldrm.common.resume import ResumePoint
 from goldrm.common.tables import read_parquet
 from goldrm.common.tensor_files import read_tensors
 from goldrm.course.files import read_dictionary_tokens, read_sft_checkpoint, read_training_set
-from goldrm.generation.course_completions import completions_from_sequences
+from goldrm.generation.course_completions import collect_course_pairs
+from goldrm.generation.preferences import PreferenceDataset
 from goldrm.lm.sizes import BackboneSizes, sizes_from
 from goldrm.lm.weights import build_backbone, read_config, save_backbone
 from goldrm.reward_model.build import new_readout
@@ -157,7 +158,9 @@ def loaders(dictionary: Dictionary, task: Task, sizes: BackboneSizes) -> dict[st
         "data/sft/config.json": lambda path: sizes_from(read_config(path), "it"),
         "step1.pt": lambda path: from_tokens(read_dictionary_tokens(path), 100, "it"),
         "step2.pkl": checkpoint,
-        "step3.pt": lambda path: completions_from_sequences(read_training_set(path), task, 1, "it"),
+        "step3.pt": lambda path: collect_course_pairs(
+            read_training_set(path), PreferenceDataset("train", 1, task), task, "it"
+        ),
         "model.safetensors": checkpoint,
         "training.pt": lambda path: ResumePoint(path).load(),
         "params.yaml": load_params,

@@ -93,7 +93,7 @@ def test_ctrl_c_is_one_line_where_processes_share_the_work(
 
     def is_time() -> bool:
         workers[:] = psutil.Process(launcher.pid).children()
-        chunks = copy.folder.glob(".work/generate_pairs/*/completions-*.parquet")
+        chunks = copy.folder.glob(".work/generate_pairs/*/train/completions-*.parquet")
         return len(list(chunks)) > 1 if moment == "sampling" else len(workers) == 2
 
     deadline = time.monotonic() + 60
@@ -134,7 +134,7 @@ def test_another_copy_gives_the_same_bytes(
         ({"evaluate": {"examples": 2}}, ["evaluate"]),
         (training_of("token_damage", learning_rate=1e-3), [TRAININGS[0], "evaluate"]),
         (training_of("notebook", learning_rate=1e-3), [TRAININGS[1], "evaluate"]),
-        ({"pairs": {"num_pairs": 200}}, STAGES[2:]),
+        ({"pairs": {"num_pairs": 230}}, STAGES[2:]),
         ({"runtime": {"processes": 2}}, []),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_parameter_runs_only_what_depends_on_it(
         ("edits/kinds.py", [*TRAININGS, "evaluate"]),
         ("training/loss.py", TRAININGS),
         ("evaluation/plots.py", ["evaluate"]),
-        ("evaluation/statistics/metrics.py", ["evaluate"]),
+        ("statistics/metrics.py", ["fetch_sft", "evaluate"]),
         ("commands/summary.py", []),
     ],
 )
@@ -307,7 +307,7 @@ def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> 
     save_dictionary(tmp_path / "dictionary.pt", list(tokens.tokens))
     save_sft_checkpoint(tmp_path / "sft.pkl", lm, ids_as_tensors=True)
     source = "data/source/pairs/training_set.pt"
-    save_training_set(tmp_path / source, training_set(lm, list(tokens.tokens), num_pairs=130))
+    save_training_set(tmp_path / source, training_set(lm, list(tokens.tokens), num_pairs=170))
     pipeline.set_params(
         {
             "dictionary": {"source": "dictionary.pt"},
@@ -316,7 +316,7 @@ def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> 
         }
     )
     assert stages_run(pipeline.repro().stdout) == STAGES
-    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
+    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["train"] == 120
     pipeline.run("goldrm", "export", "course", "--model", "notebook", "step3.pkl")
     saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
     assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +17,7 @@ from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.sft.evaluation import answer_nll, evaluate_sft, headline
+from goldrm.statistics.shares import share
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.series import Prompt, Split, split_of
@@ -35,39 +37,32 @@ def counting(dictionary: Dictionary, small_sizes: BackboneSizes) -> Backbone:
     return successor_model(small_sizes, of_ids, SCALE)
 
 
-def task_with_splits(
-    dictionary: Dictionary,
-    task_params: TaskParams,
-    gold_reward_params: GoldRewardParams,
-    splits: tuple[Split, Split],
+@pytest.fixture
+def six_prompts(
+    dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
 ) -> Task:
-    """A task of six prompts, three wordings of FIVE and of SIX, in the given splits."""
+    """Three wordings of FIVE and of SIX, which are one family, of the test split."""
     ranges = {
         "start": IntRange(min=2, max=2),
         "difference": IntRange(min=1, max=1),
         "terms": IntRange(min=5, max=6),
     }
     candidates = (task_params.model_copy(update={**ranges, "split_seed": n}) for n in range(10_000))
-    small = next(t for t in candidates if (split_of(FIVE, t), split_of(SIX, t)) == splits)
+    small = next(params for params in candidates if split_of(FIVE, params) == "test")
     return Task(dictionary, small, gold_reward_params)
 
 
 @pytest.mark.parametrize("num_prompts", [6, 1000])
 def test_counts_by_hand(
     counting: Backbone,
-    dictionary: Dictionary,
-    task_params: TaskParams,
-    gold_reward_params: GoldRewardParams,
+    six_prompts: Task,
     num_prompts: int,
 ):
     """Three of six prompts are answered exactly; of the others the last term is off by 1."""
-    task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    statistics = evaluate_sft(counting, task, num_prompts, 20, 0, ALONE)
-    assert statistics.columns.tolist() == ["statistic", "value", "low", "high", "n"]
-    z, n = 1.959964, 6
-    # Wilson's interval of one half.
-    half = z * math.sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    share = {"value": 0.5, "low": pytest.approx(0.5 - half), "high": pytest.approx(0.5 + half)}
+    statistics = evaluate_sft(counting, six_prompts, num_prompts, 20, 0, ALONE)
+    assert statistics.columns.tolist() == ["statistic", "value", "low", "high", "n", "families"]
+    expected = share(np.array([0.0, 0, 0, 1, 1, 1]), np.zeros(6), 0.95)  # all are one family
+    shares = {name: pytest.approx(value) for name, value in expected._asdict().items()}
     no_interval = pytest.approx(math.nan, nan_ok=True)
     # Six tokens where five terms are asked for, all right; seven where six are, one wrong.
     right = math.log(math.exp(SCALE) + 128) - SCALE
@@ -76,14 +71,15 @@ def test_counts_by_hand(
         "nll": pytest.approx(right + SCALE * 3 / 39),
     }
     assert statistics.to_dict("records") == [
-        {"statistic": "exact_match", **share, "n": 6},
-        {"statistic": "exact_match_sliding", **share, "n": 6},
+        {"statistic": "exact_match", **shares},
+        {"statistic": "exact_match_sliding", **shares},
         *(
-            {"statistic": name, "value": mean, "low": no_interval, "high": no_interval, "n": 6}
+            {"statistic": name, "value": mean, "low": no_interval, "high": no_interval}
+            | {"n": 6, "families": 1}
             for name, mean in means.items()
         ),
     ]
-    assert headline(statistics) == {"exact_match": 0.5}
+    assert headline(statistics) == {"exact_match": 0.5, "exact_match_sliding": 0.5}
 
 
 def values(statistics: pd.DataFrame) -> dict[str, float]:
@@ -91,8 +87,9 @@ def values(statistics: pd.DataFrame) -> dict[str, float]:
 
 
 def test_headline_has_four_digits():
-    statistics = pd.DataFrame({"statistic": ["nll", "exact_match"], "value": [0.1, 2 / 3]})
-    assert headline(statistics) == {"exact_match": 0.6667}
+    names = ["nll", "exact_match_sliding", "exact_match"]
+    statistics = pd.DataFrame({"statistic": names, "value": [0.1, 1 / 3, 2 / 3]})
+    assert headline(statistics) == {"exact_match": 0.6667, "exact_match_sliding": 0.3333}
 
 
 def test_model_that_writes_no_number_is_refused(
@@ -107,15 +104,13 @@ def test_model_that_writes_no_number_is_refused(
 def test_gold_reward_is_the_mean_of_what_holds_a_number(
     counting: Backbone,
     dictionary: Dictionary,
-    task_params: TaskParams,
-    gold_reward_params: GoldRewardParams,
+    six_prompts: Task,
 ):
     """The second wording ends in "value", after which this one ends at once."""
     ids = dictionary.ids
     with torch.no_grad():
         counting.token_prediction.weight[ids["<EOS>"], ids["value"]] = 2 * SCALE
-    task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    statistics = evaluate_sft(counting, task, 6, 20, 0, ALONE).set_index("statistic")
+    statistics = evaluate_sft(counting, six_prompts, 6, 20, 0, ALONE).set_index("statistic")
     assert statistics.loc["gold_reward", "value"] == pytest.approx((7 + 1 + 6 / 1.1) / 2)
     assert statistics["n"].to_dict() == {
         "exact_match": 6,
@@ -127,8 +122,13 @@ def test_gold_reward_is_the_mean_of_what_holds_a_number(
 
 
 @pytest.mark.parametrize(
-    ("splits", "exact_match"),
-    [(("test", "train"), 1.0), (("train", "test"), 0.0), (("validation", "test"), 0.0)],
+    ("splits", "exact_match", "families"),
+    [
+        (("test", "train"), 1.0, 1),
+        (("train", "test"), 0.0, 1),
+        (("validation", "test"), 0.0, 1),
+        (("test", "test"), 0.5, 2),
+    ],
 )
 def test_prompts_of_the_test_split_alone_are_used(
     counting: Backbone,
@@ -137,23 +137,32 @@ def test_prompts_of_the_test_split_alone_are_used(
     gold_reward_params: GoldRewardParams,
     splits: tuple[Split, Split],
     exact_match: float,
+    families: int,
 ):
-    task = task_with_splits(dictionary, task_params, gold_reward_params, splits)
-    measured = values(evaluate_sft(counting, task, 100, 20, 0, ALONE))
+    """2 3 4 5 6 is what the model says, and 2 4 6 8 10 is of another family."""
+    ranges = {
+        "start": IntRange(min=2, max=2),
+        "difference": IntRange(min=1, max=2),
+        "terms": IntRange(min=5, max=5),
+    }
+    candidates = (task_params.model_copy(update={**ranges, "split_seed": n}) for n in range(10_000))
+    two = (FIVE, Prompt(1, 2, 2, 5))
+    small = next(t for t in candidates if tuple(split_of(prompt, t) for prompt in two) == splits)
+    task = Task(dictionary, small, gold_reward_params)
+    statistics = evaluate_sft(counting, task, 100, 20, 0, ALONE)
+    measured = values(statistics)
     assert measured["exact_match"] == measured["exact_match_sliding"] == exact_match
+    assert (statistics["families"] == families).all()
 
 
 def test_fewer_prompts_are_drawn_by_the_seed_alone(
     counting: Backbone,
-    dictionary: Dictionary,
-    task_params: TaskParams,
-    gold_reward_params: GoldRewardParams,
+    six_prompts: Task,
 ):
-    task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
     exact_matches: list[float] = []
     for seed in range(8):
         torch.manual_seed(seed)
-        first, second = (evaluate_sft(counting, task, 1, 20, seed, ALONE) for _ in range(2))
+        first, second = (evaluate_sft(counting, six_prompts, 1, 20, seed, ALONE) for _ in range(2))
         assert_frame_equal(first, second)
         exact_matches.append(values(first)["exact_match"])
     assert set(exact_matches) == {0.0, 1.0}
@@ -162,28 +171,26 @@ def test_fewer_prompts_are_drawn_by_the_seed_alone(
 def test_each_decoder_has_its_own_exact_match(
     counting: Backbone,
     dictionary: Dictionary,
-    task_params: TaskParams,
-    gold_reward_params: GoldRewardParams,
+    six_prompts: Task,
 ):
     """At the context's last position, from which the window always predicts, this one just ends."""
     pad, eos = dictionary.pad_id, dictionary.eos_id
     with torch.no_grad():
         counting.PE_embedding.weight[39, pad] = 1.0
         counting.token_prediction.weight[eos, pad] = 10 * SCALE
-    task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
-    measured = values(evaluate_sft(counting, task, 6, 20, 0, ALONE))
+    measured = values(evaluate_sft(counting, six_prompts, 6, 20, 0, ALONE))
     assert (measured["exact_match"], measured["exact_match_sliding"]) == (0.5, 0.0)
 
 
 def test_dropout_is_off_whatever_mode_the_model_comes_in(
     backbone: Backbone,
-    dictionary: Dictionary,
-    task_params: TaskParams,
-    gold_reward_params: GoldRewardParams,
+    six_prompts: Task,
 ):
-    task = task_with_splits(dictionary, task_params, gold_reward_params, ("test", "test"))
     assert_frame_equal(
-        *(evaluate_sft(m, task, 6, 20, 0, ALONE) for m in (backbone.eval(), backbone.train()))
+        *(
+            evaluate_sft(m, six_prompts, 6, 20, 0, ALONE)
+            for m in (backbone.eval(), backbone.train())
+        )
     )
 
 

@@ -47,7 +47,8 @@ def _accuracies() -> list[str]:
         rows = table[table["statistic"] == "accuracy"]
         width = rows["model"].str.len().max()
         return ["accuracy on unseen pairs, 95 % interval"] + [
-            f"  {row.model:<{width}}  {row.value:.3f}  ({row.low:.3f} – {row.high:.3f})  n {row.n}"
+            f"  {row.model:<{width}}  {row.value:.3f}  ({row.low:.3f} – {row.high:.3f})  "
+            f"{row.n} pairs of {row.families} families"
             for row in rows.itertuples()
         ]
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -25,8 +25,8 @@ REFERENCE: Style = {"color": GREY, "linewidth": 1, "ls": "--"}  # what is perfec
 # What recipes are compared with.
 OTHER_STYLES: Mapping[str, Style] = {
     "log_prob": {"color": GREY, "ls": "-.", "marker": "x"},
-    "mean_log_prob": {"color": GREY, "ls": "-.", "marker": "*"},
-    "length": {"color": GREY, "ls": "-.", "marker": "p"},
+    "median": {"color": GREY, "ls": "-.", "marker": "*"},
+    "mean_per_length": {"color": GREY, "ls": "-.", "marker": "p"},
     "oracle": {"color": BLACK, "ls": "--", "marker": ""},
     "random": {"color": BLACK, "ls": ":", "marker": ""},
     "gold_reward": {"color": BLACK, "ls": "--", "marker": ""},
@@ -83,7 +83,7 @@ def reward_vs_gold(table: pd.DataFrame) -> Figure:
     """
     models = list(table["model"].unique())
     figure, axes = _figure(
-        "Each point is a completion of an unseen series. On the dashed line the reward is the "
+        "Each point is a completion of an unseen family. On the dashed line the reward is the "
         "gold reward; above it, the model is fooled.",
         panels=len(models),
         width=4.4,
@@ -108,22 +108,36 @@ def statistics(table: pd.DataFrame) -> Figure:
     """How well each model ranks, beside what they are compared with.
 
     Args:
-        table: of `tables.statistics` and `tables.ranking_statistics`, with a column model.
+        table: of `comparison.ranking_statistics`, with a column model.
     """
     figure, axes = _figure(
-        "Left: share of unseen pairs ranked right; right: Spearman's correlation of reward and "
-        "gold reward. Bars are intervals. Further right is better; dashed: a coin's.",
+        "Left: shares that are ranked right: of all unseen pairs, of those with a margin above "
+        "0.5, of those whose chosen completion isn't exact, of one completion and three worse, and "
+        "of a term off by one more. Right: Spearman's correlation of reward and gold reward, over "
+        "completions, those that aren't exact, and probes. The number of pairs, prompts, "
+        "completions or probes in brackets. Bars are intervals; dashed: a coin's, which for best "
+        "of four is 0.25.",
         panels=2,
-        width=4.8,
+        width=5.4,
+        height=5.2,
     )
-    styles = _styles(table["model"].unique())
-    for panel, name, coin in zip(axes, ("accuracy", "spearman"), (0.5, 0.0), strict=True):
-        rows = table[table["statistic"] == name]
+    names = {
+        "ranked right": (
+            *("accuracy", "accuracy_clear", "accuracy_inexact"),
+            *("best_of_four", "one_off_further"),
+        ),
+        "Spearman's correlation": ("spearman", "spearman_inexact", "probes_spearman"),
+    }
+    for panel, coin, (label, own) in zip(axes, (0.5, 0.0), names.items(), strict=True):
         panel.axvline(coin, **REFERENCE)
-        for line, (model, row) in enumerate(zip(rows["model"], rows.itertuples(), strict=True)):
-            _interval(panel, line, row, styles[model])
-        panel.set_xlabel(f"{name}, n = {rows['n'].iloc[0]}")
-        _name_lines(panel, map(_words, rows["model"]))
+        rows = table[table["statistic"].isin(own)]
+        _intervals(
+            panel,
+            rows.sort_values("statistic", key=lambda s: s.map(own.index), kind="stable"),
+            "statistic",
+        )
+        panel.set_xlabel(label)
+    _legend(figure, axes)
     return figure
 
 
@@ -224,9 +238,8 @@ def probes(accuracy: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
     """
     figure, axes = _figure(
         "Left: how often the reward is below the exact series', by what is wrong, the number of "
-        "probes in brackets; one off further: below the same term's that is off by one less; "
-        "dashed: a coin's. Right: mean reward of one term off by so much; it should lie on the "
-        "gold reward's curve.",
+        "probes in brackets; dashed: a coin's. Right: mean reward of one term off by so much; it "
+        "should lie on the gold reward's curve.",
         panels=2,
     )
     left, right = axes
@@ -253,7 +266,7 @@ def study(table: pd.DataFrame) -> Figure:
     """
     figure, (axes,) = _figure(
         "Each point is a training with a seed of its own, bars are 95 % intervals over test "
-        "prompts, lines are means. Steeper means: more pairs would help.",
+        "families, lines are means. Steeper means: more pairs would help.",
     )
     for name, style in _styles(table["readout"].unique()).items():
         rows = table[table["readout"] == name]
@@ -322,7 +335,7 @@ def _intervals(axes: Axes, rows: pd.DataFrame, labels: str) -> None:
 
 
 def _interval(axes: Axes, line: float, row: Any, style: Style) -> None:
-    # Not errorbar, which refuses a value outside its interval: a percentile bootstrap has such.
+    # Not errorbar, which refuses a value outside its interval: a bootstrap may have such.
     axes.hlines(line, row.low, row.high, color=style["color"])
     axes.plot([row.low, row.high], [line, line], "|", color=style["color"], markersize=5)
     axes.plot(row.value, line, color=style["color"], marker=style["marker"], markersize=5)

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from goldrm.edits.probes import probes
-from goldrm.evaluation.statistics import groups, metrics
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
-from goldrm.evaluation.tables import series_numbers
+from goldrm.evaluation.families import family_names
+from goldrm.statistics import groups, metrics
 from goldrm.task.task import Task
 
 
@@ -20,7 +19,7 @@ def probe_completions(prompt_ids: Sequence[int], task: Task) -> pd.DataFrame:
         task: knows them and the gold reward.
 
     Returns:
-        prompt_id, prompt, series (of `tables.series_numbers`), kind (of edit; exact: none), size,
+        prompt_id, prompt, family (of `family_names`), kind (of edit; exact: none), size,
         position (of the edit; 0 where there is none), completion, gold_reward.
     """
     rows: list[dict[str, object]] = []
@@ -44,7 +43,7 @@ def probe_completions(prompt_ids: Sequence[int], task: Task) -> pd.DataFrame:
                 }
             )
     table = pd.DataFrame(rows)
-    return table.assign(series=series_numbers(table["prompt_id"].tolist(), task))
+    return table.assign(family=family_names(table["prompt_id"].tolist(), task))
 
 
 def with_exact_reward(completions: pd.DataFrame) -> pd.DataFrame:
@@ -62,44 +61,38 @@ def with_exact_reward(completions: pd.DataFrame) -> pd.DataFrame:
     return table.assign(exact_reward=table["prompt_id"].map(exact_reward))
 
 
-def probe_accuracy(table: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
-    """How often the reward is lower where it must be.
+def probe_accuracy(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """How often the reward is below the exact series', by what is wrong. Ties count one half.
 
     Args:
         table: of `with_exact_reward`.
-        bootstrap: for the intervals.
+        confidence: of the intervals, 0 to 1.
 
     Returns:
-        probe, value, low, high, n (probes). A probe is a kind of edit, where the reward must be
-        below the exact series', or one_off_further, where a term off by one more must have a lower
-        reward than the same term off by one less. Ties count one half.
+        probe (kind of edit), value, low, high, n (probes), families.
     """
-    below = groups.mean_by_label(
+    below = groups.share_by_label(
         metrics.pairs_right(table["exact_reward"].to_numpy(), table["reward"].to_numpy()),
         table["kind"].to_numpy(),
-        table["series"].to_numpy(),
-        bootstrap,
+        table["family"].to_numpy(),
+        confidence,
     )
-    near = _off_by_one_more(table)
-    further = groups.mean_by_label(
-        metrics.pairs_right(near["reward"].to_numpy(), near["reward_further"].to_numpy()),
-        np.full(len(near), "one_off_further"),
-        near["series"].to_numpy(),
-        bootstrap,
-    )
-    return pd.concat([below, further]).rename(columns={"label": "probe"})
+    return below.rename(columns={"label": "probe"})
 
 
-def _off_by_one_more(table: pd.DataFrame) -> pd.DataFrame:
+def off_by_one_more(table: pd.DataFrame) -> pd.DataFrame:
     """The probes of a term off by some size that have one of the same term off by one more.
 
+    Args:
+        table: of `probe_completions` or `with_exact_reward`, with a column reward.
+
     Returns:
-        The columns of `table`; those of the probe that is off by one more end in _further.
+        The columns of `table`; reward_further is that of the term off by one more.
     """
     off = table[table["kind"] == "one_off"]
     off = off.assign(sign=np.sign(off["size"]), size=off["size"].abs())
-    further = off.assign(size=off["size"] - 1)
     keys = ["prompt_id", "position", "sign", "size"]
+    further = off.assign(size=off["size"] - 1)[[*keys, "reward"]]
     return off.merge(further, on=keys, suffixes=("", "_further"))
 
 

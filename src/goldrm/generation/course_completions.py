@@ -6,47 +6,48 @@ from typing import Any
 import pandas as pd
 
 from goldrm.common.errors import GoldrmError
-from goldrm.generation.pairs import preference_pairs
+from goldrm.generation.params import NUM_PAIRS_PARAMETERS
+from goldrm.generation.preferences import PreferenceDataset
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.series import Prompt, split_text
 from goldrm.task.task import Task
 
 
-def completions_from_sequences(
+def collect_course_pairs(
     sequences: Sequence[tuple[list[int], list[int]]],
+    dataset: PreferenceDataset,
     task: Task,
-    num_pairs: int,
     name: str,
-) -> pd.DataFrame:
-    """The completions of ready-made pairs, such as the course's, with new gold rewards.
+) -> None:
+    """Collect the completions of ready-made pairs, such as the course's, with new gold rewards.
 
     New ones, because in the notebook a completion's reward depends on its rival's length. So a
     pair's order may change, or the pair may be dropped because its rewards are equal.
 
     Args:
-        sequences: token ids of prompt + completion, of both completions of each pair.
+        sequences: token ids of prompt + completion, of both completions of each pair, which are
+            a group.
+        dataset: gets the completions, and leaves out those of other splits' prompts.
         task: gives the gold rewards.
-        num_pairs: how many pairs are wanted.
         name: what to call the sequences' source in messages.
-
-    Returns:
-        Rows of `Task.completion`; the two completions of a pair are a group.
 
     Raises:
         GoldrmError: when a sequence doesn't begin with a prompt of the task, or there are too few.
     """
-    completions = pd.DataFrame(
-        _completion_of(token_ids, group, task, name)
-        for group, pair in enumerate(sequences)
-        for token_ids in pair
-    )
-    num_found = len(preference_pairs(completions, task)) if len(completions) else 0
-    if num_found < num_pairs:
-        raise GoldrmError(
-            f"{name} holds {num_found} pairs whose gold rewards differ, fewer than "
-            f"pairs.num_pairs ({num_pairs}). Set pairs.num_pairs to at most {num_found}."
+    if sequences:
+        dataset.collect(
+            pd.DataFrame(
+                _completion_of(token_ids, group, task, name)
+                for group, pair in enumerate(sequences)
+                for token_ids in pair
+            )
         )
-    return completions
+    if not dataset.is_complete:
+        raise GoldrmError(
+            f"{name} holds {len(dataset.pairs)} different pairs of the {dataset.split} split whose "
+            f"gold rewards differ, fewer than pairs.{NUM_PAIRS_PARAMETERS[dataset.split]} "
+            f"({dataset.num_wanted}). Lower it, or name a larger file in pairs.source."
+        )
 
 
 def _completion_of(token_ids: list[int], group: int, task: Task, name: str) -> dict[str, Any]:

@@ -11,17 +11,21 @@ PAIR_COLUMNS = PROMPT_COLUMNS | {
     "rejected_gold_reward": "float64",
     "margin": "float64",
 }
+PAIR_KEY = ["prompt_id", "chosen", "rejected"]  # what makes two pairs the same
 
 
 def preference_pairs(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """All pairs of a group's completions whose gold rewards differ.
+    """The different pairs of a group's completions whose gold rewards differ.
+
+    A completion that was sampled twice makes no pair twice.
 
     Args:
         completions: rows of `Task.completion`; a group's are all of one prompt.
         task: knows the prompts.
 
     Returns:
-        The columns of `PAIR_COLUMNS`, by group; `margin` is the difference of the gold rewards.
+        The columns of `PAIR_COLUMNS`, each `PAIR_KEY` once, by group; `margin` is the difference
+        of the gold rewards.
     """
     columns = ["group", "prompt_id", "completion", "gold_reward"]
     labelled = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")
@@ -42,5 +46,6 @@ def preference_pairs(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
             rejected_gold_reward=gold_rewards.min(axis=1),
             margin=gold_rewards.max(axis=1) - gold_rewards.min(axis=1),
         )
+        .drop_duplicates(PAIR_KEY, ignore_index=True)
         .astype(PAIR_COLUMNS)
     )

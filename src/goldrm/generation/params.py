@@ -5,8 +5,16 @@ from typing import Literal
 from pydantic import Field
 
 from goldrm.common.params import LocalSource, Section
+from goldrm.task.series import Split
 
 DecoderName = Literal["kv_cache", "sliding_window"]
+
+# Which parameter says how many different pairs a split is to hold.
+NUM_PAIRS_PARAMETERS: dict[Split, str] = {
+    "train": "num_pairs",
+    "validation": "num_validation_pairs",
+    "test": "num_test_pairs",
+}
 
 
 class LengthParams(Section):
@@ -27,7 +35,13 @@ class SamplingParams(LengthParams):
 
 
 class PairsParams(Section):
-    """Where preference pairs come from and how many are wanted."""
+    """Where preference pairs come from and how many different ones are wanted."""
 
     source: LocalSource | None
     num_pairs: int = Field(ge=1)
+    num_validation_pairs: int = Field(ge=1)
+    num_test_pairs: int = Field(ge=1)
+
+    def num_wanted(self, split: Split) -> int:
+        """How many different pairs a split is to hold."""
+        return getattr(self, NUM_PAIRS_PARAMETERS[split])

@@ -1,14 +1,12 @@
-"""The preference dataset: completions and their pairs by split, and statistics of them."""
+"""The preference dataset of a split: completions, their different pairs, and statistics of them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from goldrm.common.errors import GoldrmError
 from goldrm.common.tables import ParquetBuffer
-from goldrm.generation.pairs import PAIR_COLUMNS, preference_pairs
-from goldrm.task.series import SPLITS, Split
+from goldrm.generation.pairs import PAIR_COLUMNS, PAIR_KEY, preference_pairs
+from goldrm.task.series import Split
 from goldrm.task.task import PROMPT_COLUMNS, Task
 
 COMPLETION_COLUMNS = PROMPT_COLUMNS | {
@@ -19,64 +17,71 @@ COMPLETION_COLUMNS = PROMPT_COLUMNS | {
 
 
 class PreferenceDataset:
-    """Pairs and completions of each split, collected chunk by chunk.
+    """Different pairs of a split and the completions behind them, collected chunk by chunk.
 
     Attributes:
-        pairs: the pairs of each split, with `PAIR_COLUMNS`.
-        completions: the completions of each split that have a gold reward, with
-            `COMPLETION_COLUMNS`; those that make no pair, too.
+        split: whose prompts they are.
+        num_wanted: how many pairs it will hold.
+        pairs: the pairs so far, with `PAIR_COLUMNS`; each (prompt_id, chosen, rejected) once.
+        completions: the completions so far that have a gold reward, with `COMPLETION_COLUMNS`, as
+            often as they were sampled; those that make no pair, too.
     """
 
-    def __init__(self, task: Task, num_pairs: int) -> None:
-        """An empty dataset, which will hold the first `num_pairs` pairs."""
+    def __init__(self, split: Split, num_wanted: int, task: Task) -> None:
+        """An empty dataset, which will hold the first `num_wanted` different pairs."""
+        self.split: Split = split
+        self.num_wanted = num_wanted
+        self.pairs = ParquetBuffer(PAIR_COLUMNS)
+        self.completions = ParquetBuffer(COMPLETION_COLUMNS)
         self._task = task
-        self._num_missing = num_pairs
-        self.pairs: dict[Split, ParquetBuffer] = {
-            split: ParquetBuffer(PAIR_COLUMNS) for split in SPLITS
-        }
-        self.completions: dict[Split, ParquetBuffer] = {
-            split: ParquetBuffer(COMPLETION_COLUMNS) for split in SPLITS
-        }
+        self._seen: set[int] = set()  # hashes of 64 bits of all pairs that were met
+        self._prompt_ids: set[int] = set()
         self._sums: Counter[str] = Counter()
 
-    def collect(self, chunks: Iterable[pd.DataFrame]) -> None:
-        """Add chunks of completions until there are enough pairs.
+    @property
+    def is_complete(self) -> bool:
+        """Whether all wanted pairs are there."""
+        return len(self.pairs) >= self.num_wanted
+
+    def collect(self, chunk: pd.DataFrame) -> None:
+        """Add the completions of a chunk and, as far as they are wanted, their new pairs.
+
+        Left out are completions of another split's prompts, and those that leak a series of a
+        later split (see `Task.leaks`).
 
         Args:
-            chunks: rows of `Task.completion`; a group's are in one chunk.
-
-        Raises:
-            GoldrmError: when a split gets no pair.
+            chunk: rows of `Task.completion`; a group's are in one chunk.
         """
-        for chunk in chunks:
-            if not self._num_missing:
-                break
-            pairs = preference_pairs(chunk, self._task)[: self._num_missing]
-            self._num_missing -= len(pairs)
-            self._append(pairs, self.pairs)
-            completions = self._task.with_prompts(chunk.dropna(subset="gold_reward"))
-            self._append(completions, self.completions)
-            self._count(pairs, chunk)
-        for split, rows in self.pairs.items():
-            if not len(rows):
-                raise GoldrmError(
-                    f"none of the {self._sums['pairs']} pairs falls in the {split} split. "
-                    "Raise pairs.num_pairs."
-                )
+        both = zip(chunk["prompt_id"].tolist(), chunk["completion"].tolist(), strict=True)
+        completions = chunk.loc[
+            [self._belongs(prompt_id, completion) for prompt_id, completion in both]
+        ]
+        pairs = self._new(preference_pairs(completions, self._task))
+        self.pairs.append(pairs)
+        self.completions.append(self._task.with_prompts(completions.dropna(subset="gold_reward")))
+        self._prompt_ids.update(pairs["prompt_id"].tolist())
+        self._count(pairs, completions, len(chunk))
 
-    def _append(self, rows: pd.DataFrame, tables: Mapping[Split, ParquetBuffer]) -> None:
-        """Append every row to the table of its prompt's split."""
-        splits = rows["prompt_id"].map(self._task.split_of)
-        for split, table in tables.items():
-            table.append(rows[splits == split])
+    def _belongs(self, prompt_id: int, completion: str) -> bool:
+        values = [int(value) for value in completion.split()]
+        return self._task.split_of(prompt_id) == self.split and not self._task.leaks(
+            prompt_id, values
+        )
 
-    def _count(self, pairs: pd.DataFrame, completions: pd.DataFrame) -> None:
+    def _new(self, pairs: pd.DataFrame) -> pd.DataFrame:
+        """Those of some different pairs that no chunk has held, as far as they are wanted."""
+        hashes = pd.util.hash_pandas_object(pairs[PAIR_KEY], index=False)
+        is_new = [number not in self._seen for number in hashes.tolist()]
+        self._seen.update(hashes.tolist())
+        return pairs.loc[is_new][: self.num_wanted - len(self.pairs)]
+
+    def _count(self, pairs: pd.DataFrame, completions: pd.DataFrame, num_looked_at: int) -> None:
         gold_rewards = completions.dropna(subset="gold_reward").groupby("group")["gold_reward"]
         self._sums.update(
             {
-                "pairs": len(pairs),
                 "chosen_gold": pairs["chosen_gold_reward"].sum(),
                 "rejected_gold": pairs["rejected_gold_reward"].sum(),
+                "looked_at": num_looked_at,
                 "completions": len(completions),
                 "exact_completions": completions["exact"].sum(),
                 "possible_pairs": _pairs_among(gold_rewards.size()),
@@ -85,32 +90,36 @@ class PreferenceDataset:
         )
 
     def statistics(self) -> pd.DataFrame:
-        """What the collected pairs, and the completions that were looked at for them, are like.
+        """What the pairs, and the completions behind them, are like. There must be a pair.
 
         Returns:
-            Columns statistic, value and n (what it is the share or the mean of), and these rows:
+            Columns split, statistic, value and n (what it is the share or the mean of), and these
+            rows:
             kept: of all pairs of a group's completions that have a gold reward, the share whose
                 gold rewards differ.
             exact_match: share of the completions that are the exact answer.
             chosen_gold, rejected_gold: mean gold reward of the pairs' chosen and rejected ones.
             margin: their difference.
+            leaking: of all completions that were looked at, the share that was left out; no other
+                row counts those.
+            prompts, families: how many there are behind the pairs.
         """
-        sums, pairs = self._sums, self._sums["pairs"]
+        sums, pairs = self._sums, len(self.pairs)
         chosen, rejected = sums["chosen_gold"] / pairs, sums["rejected_gold"] / pairs
-        kept = 1 - sums["equal_pairs"] / sums["possible_pairs"]
-        exact_match = sums["exact_completions"] / sums["completions"]
+        families = {self._task.family(prompt_id) for prompt_id in self._prompt_ids}
         rows = [
-            ("kept", float(kept), sums["possible_pairs"]),
-            ("exact_match", float(exact_match), sums["completions"]),
-            ("chosen_gold", float(chosen), pairs),
-            ("rejected_gold", float(rejected), pairs),
-            ("margin", float(chosen - rejected), pairs),
+            ("kept", 1 - sums["equal_pairs"] / sums["possible_pairs"], sums["possible_pairs"]),
+            ("exact_match", sums["exact_completions"] / sums["completions"], sums["completions"]),
+            ("chosen_gold", chosen, pairs),
+            ("rejected_gold", rejected, pairs),
+            ("margin", chosen - rejected, pairs),
+            ("leaking", 1 - sums["completions"] / sums["looked_at"], sums["looked_at"]),
+            ("prompts", len(self._prompt_ids), pairs),
+            ("families", len(families), pairs),
         ]
-        return pd.DataFrame(rows, columns=["statistic", "value", "n"])
-
-    def headline(self) -> dict[str, int]:
-        """The stage's metric: the number of pairs."""
-        return {"pairs": self._sums["pairs"]}
+        table = pd.DataFrame(rows, columns=["statistic", "value", "n"])
+        table.insert(0, "split", self.split)
+        return table.astype({"value": "float64"})
 
 
 def _pairs_among(sizes: pd.Series) -> int:

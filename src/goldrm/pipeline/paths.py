@@ -7,6 +7,7 @@ SFT = Path("data/sft")
 PAIRS = Path("data/pairs")
 COMPLETIONS = Path("data/completions")
 MODELS = Path("data/models")  # a folder a recipe
+EVALUATION = Path("data/evaluation")
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
 LEARNING_CURVES = Path("metrics/plots/learning_curves")  # a file a recipe

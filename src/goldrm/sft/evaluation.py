@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from goldrm.common.workers import Workers
 from goldrm.generation.decoding import complete
 from goldrm.generation.params import DecoderName
 from goldrm.lm.model import Backbone, right_aligned
+from goldrm.statistics.shares import share
 from goldrm.task.task import Task
 
 IGNORED = -100  # a target on which no loss is taken
@@ -42,8 +42,9 @@ def evaluate_sft(
         workers: who share the work; all of them get the result.
 
     Returns:
-        Columns statistic; value; low and high: its 95 % Wilson interval, NaN where there is none;
-        n: number of prompts behind it. The rows:
+        Columns statistic; value; low and high: its 95 % interval over families (see
+        `shares.share`), NaN where there is none; n and families: how many prompts and families are
+        behind it. The rows:
         exact_match: share of exact completions by the key-value cache.
         exact_match_sliding: the same by the notebook's sliding window.
         gold_reward: mean of the cached decoder's completions that hold an integer.
@@ -63,32 +64,31 @@ def evaluate_sft(
             "one of this task; correct sft.source."
         )
     nll = answer_nll(backbone, task, prompt_ids)
+    families = np.array([" ".join(map(str, task.family(i))) for i in prompt_ids])
+    written = families[cached["gold_reward"].notna()]
     return pd.DataFrame(
         [
-            {"statistic": "exact_match", **_share(cached["exact"])},
-            {"statistic": "exact_match_sliding", **_share(sliding["exact"])},
-            {"statistic": "gold_reward", "value": gold_rewards.mean(), "n": len(gold_rewards)},
-            {"statistic": "nll", "value": nll, "n": len(prompt_ids)},
+            {"statistic": name} | share(exact.to_numpy(float), families, CONFIDENCE)._asdict()
+            for name, exact in (
+                ("exact_match", cached["exact"]),
+                ("exact_match_sliding", sliding["exact"]),
+            )
+        ]
+        + [
+            {"statistic": name, "value": value, "n": len(of), "families": len(set(of))}
+            for name, value, of in (
+                ("gold_reward", gold_rewards.mean(), written),
+                ("nll", nll, families),
+            )
         ]
     )
 
 
 def headline(statistics: pd.DataFrame) -> dict[str, float]:
-    """The stage's metric, of the rows of `evaluate_sft`: the exact match."""
+    """The stage's metrics, of the rows of `evaluate_sft`: the exact match by each decoder."""
     values = statistics.set_index("statistic")["value"]
-    return {"exact_match": round(float(values["exact_match"]), 4)}
-
-
-def _share(successes: pd.Series) -> dict[str, Any]:
-    """The share of what is true, and its Wilson interval."""
-    test = stats.binomtest(int(successes.sum()), len(successes))
-    interval = test.proportion_ci(CONFIDENCE, method="wilson")
-    return {
-        "value": successes.mean(),
-        "low": interval.low,
-        "high": interval.high,
-        "n": len(successes),
-    }
+    names = ("exact_match", "exact_match_sliding")
+    return {name: round(float(values[name]), 4) for name in names}
 
 
 def _draw_test_prompts(task: Task, num_prompts: int, seed: int) -> list[int]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from goldrm.evaluation.statistics import metrics
+from goldrm.statistics import metrics
 
 
 def floats(*values: float) -> metrics.Floats:
@@ -41,7 +41,9 @@ def test_a_tie_counts_half(chosen: metrics.Floats, rejected: metrics.Floats, exp
     ],
 )
 def test_r_squared_by_hand(reward: metrics.Floats, gold_reward: metrics.Floats, expected: float):
-    assert metrics.r_squared(reward, gold_reward) == pytest.approx(expected)
+    columns = (reward - gold_reward) ** 2, gold_reward, gold_reward**2, np.ones(len(reward))
+    found = metrics.r_squared(*(column.sum(keepdims=True) for column in columns))
+    assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,12 @@ def test_spearman_by_hand(reward: metrics.Floats, gold_reward: metrics.Floats, e
 def test_rank_correlation_of_a_constant_is_0(reward: metrics.Floats, gold_reward: metrics.Floats):
     assert metrics.spearman(reward, gold_reward) == 0.0
     assert metrics.kendall(reward, gold_reward) == 0.0
+
+
+def partial_spearman(*columns: metrics.Floats) -> float:
+    """Of the rows as they are, which are one cluster."""
+    clusters = np.zeros(len(columns[0]))
+    return float(metrics.resampled_partial_spearman(*columns, clusters)(np.ones((1, 1)))[0])
 
 
 def ranks(values: list[int]) -> metrics.Floats:
@@ -109,7 +117,7 @@ def test_kendall_counts_pairs(rows: list[tuple[int, int, int]]):
 @given(small_rows)
 def test_partial_spearman_correlates_what_regression_leaves(rows: list[tuple[int, int, int]]):
     columns = [list(column) for column in zip(*rows, strict=True)]
-    found = metrics.partial_spearman(*[floats(*column) for column in columns])
+    found = partial_spearman(*[floats(*column) for column in columns])
     first, second, control = [ranks(column) for column in columns]
     design = np.column_stack([np.ones(len(rows)), control])
     a, b = [side - design @ np.linalg.lstsq(design, side)[0] for side in (first, second)]
@@ -117,29 +125,27 @@ def test_partial_spearman_correlates_what_regression_leaves(rows: list[tuple[int
     assert found == pytest.approx(a @ b / sqrt((a @ a) * (b @ b)) if remains else 0.0, abs=1e-6)
 
 
-counted_rows = st.lists(
-    st.tuples(*[st.integers(0, 6)] * 3, *[st.integers(0, 3)] * 2), min_size=2, max_size=25
-).filter(lambda rows: all(any(row[resample] for row in rows) for resample in (3, 4)))
+clustered_rows = st.lists(
+    st.tuples(*[st.integers(0, 6)] * 3, st.sampled_from("bca")), min_size=2, max_size=25
+)
 
 
-@given(counted_rows)
-def test_a_row_that_counts_twice_is_two_rows(rows: list[tuple[int, ...]]):
-    """Two resamples at once, against each one's rows repeated."""
-    *columns, first, second = [floats(*column) for column in zip(*rows, strict=True)]
-    counts = np.stack([first, second])
-    ranked = metrics.ranks(columns[0], counts)
-    rank_correlation = metrics.spearman(*columns[:2], counts)
-    beyond = metrics.partial_spearman(*columns, counts)
-    for resample, times in enumerate(counts.astype(int)):
+@settings(max_examples=40)
+@given(clustered_rows, st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=3))
+def test_a_cluster_that_is_drawn_twice_is_twice_its_rows(rows: list, draws: list):
+    """Several resamples at once, against each one's rows repeated."""
+    *columns, clusters = map(np.array, zip(*rows, strict=True))
+    columns = [column.astype(float) for column in columns]
+    numbers = np.unique(clusters, return_inverse=True)[1]
+    counts = np.array(draws, dtype=float)[:, : numbers.max() + 1]
+    counts[counts.sum(axis=1) == 0] = 1  # something is drawn
+    correlation = metrics.resampled_spearman(*columns[:2], clusters)(counts)
+    beyond = metrics.resampled_partial_spearman(*columns, clusters)(counts)
+    assert correlation.shape == beyond.shape == (len(draws),)
+    for resample, times in enumerate(counts[:, numbers].astype(int)):
         repeated = [np.repeat(column, times) for column in columns]
-        expected = stats.rankdata(repeated[0])
-        assert np.repeat(ranked[resample], times) == pytest.approx(expected)
-        assert rank_correlation[resample] == pytest.approx(metrics.spearman(*repeated[:2]))
-        assert beyond[resample] == pytest.approx(metrics.partial_spearman(*repeated), abs=1e-6)
-
-
-def test_ranks_of_the_docstring():
-    assert metrics.ranks(floats(5, 5, 8), floats(2, 1, 1)).tolist() == [2, 2, 4]
+        assert correlation[resample] == pytest.approx(metrics.spearman(*repeated[:2]), abs=1e-9)
+        assert beyond[resample] == pytest.approx(partial_spearman(*repeated), abs=1e-6)
 
 
 def test_partial_spearman_takes_the_control_out():
@@ -148,7 +154,7 @@ def test_partial_spearman_takes_the_control_out():
     gold_reward = rng.normal(size=4000)
     reward, length = gold_reward + rng.normal(size=(2, 4000))
     assert metrics.spearman(reward, length) > 0.4
-    assert metrics.partial_spearman(reward, length, gold_reward) == pytest.approx(0, abs=0.05)
+    assert partial_spearman(reward, length, gold_reward) == pytest.approx(0, abs=0.05)
 
 
 def test_rank_correlations_are_scipys():

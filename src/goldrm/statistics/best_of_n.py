@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
 
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.statistics.bootstrap import Bootstrap
 
 
 def kl_bound(n: int) -> float:
@@ -59,9 +59,6 @@ def best_picked(
 ) -> Float[np.ndarray, " prompts"]:
     """Each prompt's probability, 0 to 1, that none of n has a higher gold reward than the pick.
 
-    With n = 4 it is the accuracy of RewardBench 2 (arXiv 2506.01937), except that there one of
-    four is right and here several may be.
-
     Args:
         score: what picks.
         gold_reward: of the same completions.
@@ -74,6 +71,34 @@ def best_picked(
     below = (no_better & (score[:, None, :] < score[:, :, None])).sum(axis=2)
     level = (no_better & (score[:, None, :] == score[:, :, None])).sum(axis=2)
     return _pick_probability(below, level, n).sum(axis=1)
+
+
+def best_of_four(
+    score: Float[np.ndarray, " completions"], gold_reward: Float[np.ndarray, " completions"]
+) -> float:
+    """How often a completion scores above three worse ones; 0.25 by chance.
+
+    It is the mean over a prompt's completions with at least three worse ones of the probability
+    that such a completion scores above three of these, drawn without replacement; those that score
+    the same share the win. NaN where there is no such completion.
+
+    Args:
+        score: what picks.
+        gold_reward: of the same completions of a prompt.
+
+    Source: RewardBench 2 (arXiv 2506.01937), where each prompt has one right completion of four.
+    """
+    worse = gold_reward[None, :] < gold_reward[:, None]  # (completion, rival)
+    below = (worse & (score[None, :] < score[:, None])).sum(axis=1)
+    level = (worse & (score[None, :] == score[:, None])).sum(axis=1) + 1  # and itself
+    wins = [
+        (comb(low + same, 4) - comb(low, 4)) / same / comb(rivals, 3)
+        for low, same, rivals in zip(
+            below.tolist(), level.tolist(), worse.sum(axis=1).tolist(), strict=True
+        )
+        if rivals >= 3
+    ]
+    return float(np.mean(wins)) if wins else np.nan
 
 
 def _pick_probability(
@@ -117,7 +142,7 @@ def best_of_n_table(
     Returns:
         model (that picks), n, kl_bound, gold_reward, low, high, regret (the oracle's gold reward
         less this), best (the share of prompts whose pick has the highest gold reward of the n),
-        prompts (how many there are).
+        prompts (how many there are), families (clusters).
     """
     # A constant score makes every completion an equal: the pick is random.
     pickers = {**scores, "oracle": gold_reward, "random": np.zeros_like(gold_reward)}
@@ -130,6 +155,7 @@ def best_of_n_table(
                 {"model": name, "n": n, "kl_bound": kl_bound(n)}
                 | {"gold_reward": mean.value, "low": mean.low, "high": mean.high}
                 | {"regret": oracle - mean.value}
-                | {"best": best_picked(score, gold_reward, n).mean(), "prompts": mean.n}
+                | {"best": best_picked(score, gold_reward, n).mean()}
+                | {"prompts": mean.n, "families": mean.families}
             )
     return pd.DataFrame(rows)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from goldrm.evaluation.statistics import groups, metrics
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.statistics import groups, metrics
+from goldrm.statistics.shares import share
 
 
 def floats(*values: float) -> np.ndarray:
@@ -41,10 +41,11 @@ def test_no_group_that_could_be_ranked():
     assert found.values.shape == found.first_rows.shape == (0,)
 
 
-def mean_by_label(labels) -> pd.DataFrame:
-    values = floats(1, 0, 0.5, 1, 0, 1)
-    clusters = np.array([0, 1, 1, 2, 3, 3])
-    return groups.mean_by_label(values, labels, clusters, Bootstrap(400, 0.8, seed=0))
+VALUES, CLUSTERS = floats(1, 0, 0.5, 1, 0, 1), np.array([0, 1, 1, 2, 3, 3])
+
+
+def share_by_label(labels) -> pd.DataFrame:
+    return groups.share_by_label(VALUES, labels, CLUSTERS, 0.8)
 
 
 @pytest.mark.parametrize(
@@ -55,19 +56,18 @@ def mean_by_label(labels) -> pd.DataFrame:
         (pd.Categorical(["low"] * 4 + ["high"] * 2, ["low", "none", "high"]), ["low", "high"]),
     ],
 )
-def test_mean_by_label(labels, order: list):
-    table = mean_by_label(labels)
+def test_share_by_label(labels, order: list):
+    table = share_by_label(labels)
     assert table["label"].tolist() == order
     first, second = (table.set_index("label").loc[labels[row]] for row in (0, 5))
-    assert (first["n"], first["value"]) == (4, 2.5 / 4)
-    # Three clusters with means 1, 1/4 of two rows, and 1: of 27 resamples one is thrice the middle
-    # one, 6 hold it twice, with the mean (1 + 2 * 1/2) / 5, and 8 don't hold it.
-    assert (first["low"], first["high"]) == pytest.approx((0.4, 1))
-    assert second[["value", "low", "high", "n"]].tolist() == [0.5, 0.5, 0.5, 2]
+    for found, rows in ((first, slice(4)), (second, slice(4, 6))):
+        expected = share(VALUES[rows], CLUSTERS[rows], 0.8)._asdict()
+        assert found[list(expected)].to_dict() == expected
+    assert (first["n"], first["families"], first["value"]) == (4, 3, 2.5 / 4)
 
 
 def test_rows_without_a_label_are_left_out():
-    table = mean_by_label(["x", None, "x", None, None, None])
+    table = share_by_label(["x", None, "x", None, None, None])
     assert table[["label", "n", "value"]].to_numpy().tolist() == [["x", 2, 0.75]]
 
 

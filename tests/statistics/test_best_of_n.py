@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goldrm.evaluation.statistics import best_of_n
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
+from goldrm.statistics import best_of_n
+from goldrm.statistics.bootstrap import Bootstrap
 
 completions = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=7)
 
@@ -52,6 +52,32 @@ def test_n_beyond_the_completions(estimate, n: int):
         estimate(np.zeros((2, 3)), np.zeros((2, 3)), n)
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=8))
+def test_best_of_four_of_every_four(rows: list[tuple[int, int]]):
+    """Each completion against every three worse ones, one by one."""
+    wins: list[float] = []
+    for score, gold in rows:
+        worse = [other for other, other_gold in rows if other_gold < gold]
+        shares = [
+            (score >= max(three)) / (1 + three.count(score)) for three in combinations(worse, 3)
+        ]
+        wins += [np.mean(shares)] if shares else []
+    expected = np.mean(wins) if wins else np.nan
+    found = best_of_n.best_of_four(*np.array(rows, dtype=float).T)
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_best_of_four_by_hand():
+    """The best of five is picked from the three below it and one of 9's rivals beats it: 1 of 4."""
+    gold_reward = np.array([7.0, 1, 2, 3, 4])
+    assert best_of_n.best_of_four(np.array([8.0, 1, 2, 9, 3]), gold_reward) == pytest.approx(
+        ((1 / 4) + 0) / 2
+    )
+    assert best_of_n.best_of_four(np.zeros(5), gold_reward) == 0.25
+    assert best_of_n.best_of_four(gold_reward, gold_reward) == 1
+
+
 @pytest.mark.parametrize(("n", "expected"), [(1, 0), (2, log(2) - 0.5), (64, log(64) - 63 / 64)])
 def test_kl_bound(n: int, expected: float):
     assert best_of_n.kl_bound(n) == pytest.approx(expected)
@@ -61,7 +87,7 @@ def test_table_by_hand():
     gold_reward = np.array([[1.0, 4, 7], [2, 2, 5]])
     scores = {"reward": np.array([[3.0, 1, 2], [1, 2, 3]])}
     table = best_of_n.best_of_n_table(
-        scores, gold_reward, [1, 2, 3], np.array([0, 0]), Bootstrap(10, 0.9, seed=0)
+        scores, gold_reward, [1, 2, 3], np.array([0, 0]), Bootstrap(100, 0.9, seed=0)
     ).set_index(["model", "n"])
     # Best of 2: the reward picks 1, 1, 7 and 2, 5, 5; the oracle 4, 7, 7 and 2, 5, 5.
     expected = {
@@ -80,6 +106,7 @@ def test_table_by_hand():
         assert row["kl_bound"] == best_of_n.kl_bound(key[1])
     assert len(table) == 9
     assert (table["prompts"] == 2).all()
+    assert (table["families"] == 1).all()
 
 
 def test_interval_resamples_clusters():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from goldrm.evaluation.statistics import probability
+from goldrm.statistics import probability
 
 
 def floats(*values: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from goldrm.evaluation.statistics.metrics import Floats, Ints
+from goldrm.statistics.metrics import Floats, Ints
 
 TEMPERATURES = (1e-3, 1e3)
 

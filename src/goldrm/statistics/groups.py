@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from goldrm.evaluation.statistics.bootstrap import Bootstrap, Estimate
-from goldrm.evaluation.statistics.metrics import Floats, Ints
+from goldrm.statistics.metrics import Floats, Ints
+from goldrm.statistics.shares import Estimate, share
 
 
 class GroupValues(NamedTuple):
@@ -70,28 +70,26 @@ def correlation_within_groups(
     return GroupValues(values, kept[first_rows])
 
 
-def mean_by_label(
-    values: Floats, labels: Any, clusters: npt.NDArray[Any], bootstrap: Bootstrap
+def share_by_label(
+    values: Floats, labels: Any, clusters: npt.NDArray[Any], confidence: float
 ) -> pd.DataFrame:
-    """Mean of the rows with each label: of `metrics.pairs_right` it is the accuracy by label.
+    """`share` of the rows with each label: of `metrics.pairs_right` it is the accuracy by label.
 
     Args:
         values: one a row, from 0 to 1.
         labels: one a row, numbers, strings or a pandas Categorical; rows whose label is missing
             are left out.
-        clusters: each row's cluster, for the interval, which resamples the clusters that have
-            the label. Where that is one cluster, its ends are the mean and say nothing, unless
-            that is 0 or 1: see `Bootstrap.share`.
-        bootstrap: for the intervals.
+        clusters: each row's cluster.
+        confidence: of the intervals, 0 to 1.
 
     Returns:
-        label, value, low, high, n (rows); a row for each label that occurs, in sorted order or in
-        the categories' own.
+        label, value, low, high, n (rows), families (clusters that have the label); a row for each
+        label that occurs, in sorted order or in the categories' own.
     """
     table = pd.DataFrame({"value": values, "label": labels, "cluster": clusters})
     rows = [
         {"label": label}
-        | bootstrap.share(part["value"].to_numpy(), part["cluster"].to_numpy())._asdict()
+        | share(part["value"].to_numpy(), part["cluster"].to_numpy(), confidence)._asdict()
         for label, part in table.groupby("label", observed=True)
     ]
     return pd.DataFrame(rows, columns=["label", *Estimate._fields])
