@@ -56,4 +56,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
-	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/dictionary.json
+	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/examples data/evaluation data/dictionary.json

@@ -234,12 +234,10 @@ class Head:
         ones = torch.ones(2 * PAIRS, dtype=torch.int64)
         states = States(
             rows=torch.randn(2 * PAIRS, d),
-            row_token_ids=torch.zeros_like(ones),
             token_rows=torch.arange(2 * PAIRS),
             lm_log_probs=torch.empty(2 * PAIRS, 0),
             token_counts=ones,
             prompt_rows=torch.empty(0, 0),
-            prompt_row_token_ids=ones[:0],
             prompt_token_counts=torch.zeros(1, dtype=torch.int64),
             prompt=torch.zeros_like(ones),
         )

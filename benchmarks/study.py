@@ -25,10 +25,8 @@ from goldrm.common.files import write_atomic
 from goldrm.common.tables import read_parquet, write_csv
 from goldrm.common.workers import ALONE
 from goldrm.evaluation import plots
-from goldrm.evaluation.evaluate import drawn_test_prompts
+from goldrm.evaluation.families import drawn_test_prompts, family_names
 from goldrm.evaluation.probes import probe_completions, with_exact_reward
-from goldrm.evaluation.statistics import metrics
-from goldrm.evaluation.statistics.bootstrap import Bootstrap
 from goldrm.generation.chunks import sample_chunk
 from goldrm.generation.pairs import preference_pairs
 from goldrm.generation.preferences import PreferenceDataset
@@ -36,6 +34,8 @@ from goldrm.pipeline.paths import METRICS
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.model import RewardModel
 from goldrm.reward_model.params import PlainEnsembleParams
+from goldrm.statistics import metrics
+from goldrm.statistics.shares import share
 from goldrm.task.series import SPLITS, Split
 from goldrm.training.examples import training_set
 from goldrm.training.members import train_members
@@ -144,10 +144,10 @@ class Training:
         chosen, rejected = (
             np.array(model.score(prompts, test[side].tolist())) for side in ("chosen", "rejected")
         )
-        evaluate = frozen.params.evaluate
-        bootstrap = Bootstrap(evaluate.bootstrap_samples, evaluate.confidence, self.seed)
-        accuracy = bootstrap.share(
-            metrics.pairs_right(chosen, rejected), test["prompt_id"].to_numpy()
+        accuracy = share(
+            metrics.pairs_right(chosen, rejected),
+            np.array(family_names(test["prompt_id"].tolist(), frozen.task)),
+            frozen.params.evaluate.confidence,
         )
         probed = drawn_test_prompts(frozen.task, PROBED_PROMPTS, self.seed)
         probes = probe_completions(probed, frozen.task)

@@ -5,14 +5,23 @@ import pandas as pd
 from goldrm.common.device import set_up
 from goldrm.common.files import write_json
 from goldrm.common.params import Section, Seed, SharedRuntimeParams
-from goldrm.common.tables import read_parquet, write_csv
+from goldrm.common.tables import read_parquet, write_csv, write_parquet
 from goldrm.lm.weights import load_backbone, sft_sha256
-from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, LEARNING_CURVES, METRICS, MODELS, SFT
+from goldrm.pipeline.paths import (
+    COMPLETIONS,
+    DICTIONARY,
+    EXAMPLES,
+    LEARNING_CURVES,
+    METRICS,
+    MODELS,
+    SFT,
+)
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.reward_model.model import save_reward_model
 from goldrm.task import dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.task import Task
+from goldrm.training.examples import met_test_series
 from goldrm.training.loop import headline
 from goldrm.training.members import train_members
 from goldrm.training.params import Recipes
@@ -29,13 +38,14 @@ class Params(Section):
 
 
 def train_rm(params: Params, run: Run) -> None:
-    """data/completions, data/sft → data/models/RECIPE, its metrics and its learning curve."""
+    """data/completions, data/sft → data/models, data/examples, metrics and learning curve."""
     ((name, recipe),) = params.models.items()
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
+    task = Task(tokens, params.task, params.gold_reward)
     trained = train_members(
         load_backbone(SFT, tokens, device),
-        Task(tokens, params.task, params.gold_reward),
+        task,
         {
             split: read_parquet(COMPLETIONS / f"{split}.parquet")
             for split in ("train", "validation")
@@ -47,6 +57,7 @@ def train_rm(params: Params, run: Run) -> None:
     )
     if trained is None:
         return
+    write_parquet(EXAMPLES / f"{name}.parquet", trained.examples)
     save_reward_model(
         MODELS / name,
         trained.states,
@@ -56,7 +67,8 @@ def train_rm(params: Params, run: Run) -> None:
         trained.first.best,
     )
     write_csv(LEARNING_CURVES / f"{name}.csv", pd.DataFrame(trained.first.curve))
-    write_json(METRICS / f"{name}.json", headline(trained.first))
+    met = {"test_series_met": met_test_series(trained.examples, task)}
+    write_json(METRICS / f"{name}.json", headline(trained.first) | met)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ DICTIONARY = Path("data/dictionary.json")
 SFT = Path("data/sft")
 PAIRS = Path("data/pairs")
 COMPLETIONS = Path("data/completions")
+EXAMPLES = Path("data/examples")  # a file a recipe
 MODELS = Path("data/models")  # a folder a recipe
 EVALUATION = Path("data/evaluation")
 METRICS = Path("metrics")

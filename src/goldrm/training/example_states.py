@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -13,13 +14,10 @@ from tqdm import tqdm
 from goldrm.common.tensor_files import read_tensors, write_tensors
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader
-from goldrm.reward_model.lm_log_probs import next_token_probs
 from goldrm.reward_model.reading import Reading
 from goldrm.reward_model.states import States
+from goldrm.task.dictionary import Dictionary
 from goldrm.training.batches import LabelledCompletions
-from goldrm.training.edited import EditedCompletions, Group, Row
-from goldrm.training.examples import Examples
 from goldrm.training.mapped_rows import RowWriter, map_rows
 
 GROUPS_A_CHUNK = 256  # whose hidden states are computed, and kept for resuming, together
@@ -29,23 +27,30 @@ JOINED = "joined.safetensors"  # all other fields of all chunks; where it is, th
 
 
 def write_states(
-    backbone: Backbone, reading: Reading, examples: Examples, work: Path, workers: Workers
+    backbone: Backbone,
+    reading: Reading,
+    table: pd.DataFrame,
+    dictionary: Dictionary,
+    work: Path,
+    workers: Workers,
 ) -> None:
     """Compute what a readout reads of examples into files.
 
     Args:
         backbone: the frozen language model.
         reading: what the readout reads.
-        examples: the completions.
+        table: `examples.COLUMNS`, the rows of a group side by side.
+        dictionary: the language model's tokens.
         work: folder in which finished chunks survive a kill; `labelled_completions` reads it.
         workers: who share the work.
     """
+    group_of_row = pd.factorize(table["group"])[0]
+    parts = [part for _, part in table.groupby(group_of_row // GROUPS_A_CHUNK)]
 
     def make(chunk: int) -> dict[str, Tensor]:
-        groups = examples.groups[chunk * GROUPS_A_CHUNK : (chunk + 1) * GROUPS_A_CHUNK]
-        return _tensors(read_groups(backbone, reading, examples, groups))
+        return _tensors(read_examples(backbone, reading, parts[chunk], dictionary))
 
-    chunks = range(-(-len(examples.groups) // GROUPS_A_CHUNK))
+    chunks = range(len(parts))
     files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
     joined = (work / JOINED).exists()
     missing = [] if joined else [chunk for chunk in chunks if not files[chunk].exists()]
@@ -64,50 +69,20 @@ def write_states(
             file.unlink(missing_ok=True)
 
 
-def read_groups(
-    backbone: Backbone, reading: Reading, examples: Examples, groups: Sequence[Group]
+def read_examples(
+    backbone: Backbone, reading: Reading, table: pd.DataFrame, dictionary: Dictionary
 ) -> LabelledCompletions:
-    """What a readout reads of some groups' completions, as it is kept for training.
-
-    First the exact series are read, whose mistakes are then drawn from what the language model
-    expects; then all completions, of which the same reader has read the beginnings.
-    """
-    reader = reading.reader(backbone)
-    mistakes = _mistakes(examples.edited, groups, reader)
-    table = examples.table(groups, mistakes)
-    encode = examples.task.dictionary.encode
+    """What a readout reads of some groups' completions, as it is kept for training."""
     prompts, completions, context_prompts = (
-        [encode(text) for text in table[column]]
+        [dictionary.encode(text) for text in table[column]]
         for column in ("prompt", "completion", "context_prompt")
     )
-    states = reading.read(reader, prompts, completions, context_prompts)
+    states = reading.read(reading.reader(backbone), prompts, completions, context_prompts)
     return LabelledCompletions(
         states.to(torch.device("cpu"), reading.stored_dtype),
         torch.tensor(table["gold_reward"].tolist()),
         torch.tensor(table.groupby("group", sort=False).size().tolist()),
     )
-
-
-def _mistakes(
-    edited: EditedCompletions | None, groups: Sequence[Group], reader: CompletionReader
-) -> list[Row]:
-    """Mistakes of the exact series that leave room in the context for a term more."""
-    if edited is None or not edited.params.mistakes:
-        return []
-    task, encode = edited.task, edited.task.dictionary.encode
-    fitting = [group for group in groups if len(task.exact(group.prompt_id)) < reader.room]
-    if not fitting:
-        return []
-    probs = next_token_probs(
-        reader,
-        [encode(task.space[group.prompt_id].text) for group in fitting],
-        [encode(" ".join(map(str, task.exact(group.prompt_id)))) for group in fitting],
-    )
-    return [
-        row
-        for group, own_probs in zip(fitting, probs, strict=True)
-        for row in edited.mistakes(group, own_probs)
-    ]
 
 
 def _tensors(completions: LabelledCompletions) -> dict[str, Tensor]:

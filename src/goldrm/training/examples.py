@@ -6,6 +6,7 @@ from operator import attrgetter
 from random import Random
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from goldrm.common.random_streams import stream_seed
@@ -13,7 +14,14 @@ from goldrm.task.task import Task
 from goldrm.training.edited import EditedCompletions, Group, Row
 from goldrm.training.params import DataParams
 
-COLUMNS = ["group", "prompt_id", "prompt", "context_prompt", "completion", "gold_reward"]
+COLUMNS = {
+    "group": "int64",
+    "prompt_id": "int64",
+    "prompt": "str",
+    "context_prompt": "str",
+    "completion": "str",
+    "gold_reward": "float64",
+}
 SAMPLED_COLUMNS = ["group", "prompt_id", "completion", "gold_reward"]
 
 
@@ -39,6 +47,8 @@ class Examples:
     def table(self, groups: Sequence[Group], mistakes: Iterable[Row] = ()) -> pd.DataFrame:
         """The distinct completions of some groups: `COLUMNS`; a group's rows are side by side.
 
+        None of them spells a series that is to be unseen (`Task.leaks`).
+
         `context_prompt` is the prompt behind which the language model reads a completion: its own,
         or the one that it is taken for.
 
@@ -55,9 +65,15 @@ class Examples:
         rows += mistakes
         table = pd.DataFrame(rows, columns=[*SAMPLED_COLUMNS, "context_prompt_id"])
         table = table.drop_duplicates(["group", "context_prompt_id", "completion"])
+        leaks = [
+            self.task.leaks(prompt_id, tuple(map(int, text.split())))
+            for prompt_id, text in table[["prompt_id", "completion"]].itertuples(index=False)
+        ]
+        table = table[~np.array(leaks)]
         table = table.sort_values("group", key=lambda number: number.map(order), kind="stable")
         contexts = [self.task.space[i].text for i in table["context_prompt_id"].tolist()]
-        return self.task.with_prompts(table.assign(context_prompt=contexts))[COLUMNS]
+        table = self.task.with_prompts(table.assign(context_prompt=contexts))
+        return table[list(COLUMNS)].astype(COLUMNS)
 
 
 def training_set(sampled: pd.DataFrame, task: Task, params: DataParams, seed: int) -> Examples:
@@ -93,6 +109,17 @@ def validation_set(sampled: pd.DataFrame, task: Task) -> Examples:
     return Examples(sampled, _groups(sampled), task, None)
 
 
+def met_test_series(table: pd.DataFrame, task: Task) -> int:
+    """How many exact series of the test split are among the completions trained on: none should.
+
+    Args:
+        table: `COLUMNS`.
+        task: knows the series.
+    """
+    unseen = {" ".join(map(str, task.exact(i))) for i in task.space.ids_in("test")}
+    return len(unseen.intersection(table["completion"]))
+
+
 def _distinct(sampled: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Each sampled completion of a group once, but those held out."""
     held_out = sampled["prompt_id"].map(task.is_held_out).astype(bool)
@@ -106,8 +133,11 @@ def _groups(sampled: pd.DataFrame) -> list[Group]:
 
 
 def _further_groups(groups: list[Group], task: Task, count: int, seed: int) -> list[Group]:
-    """Groups of prompts of the train split, numbered on from the ones there are."""
-    prompt_ids = [i for i in task.space.ids_in("train") if not task.is_held_out(i)]
+    """Groups of other prompts of the train split, numbered on from the ones there are."""
+    sampled = {group.prompt_id for group in groups}
+    prompt_ids = [
+        i for i in task.space.ids_in("train") if i not in sampled and not task.is_held_out(i)
+    ]
     Random(stream_seed(seed, "further prompts", 0)).shuffle(prompt_ids)
     # Those that repeat a number are rare, and the most mistaken ones.
     prompt_ids.sort(key=lambda prompt_id: not task.space[prompt_id].repeats_a_number)

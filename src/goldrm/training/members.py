@@ -16,6 +16,7 @@ from goldrm.reward_model.build import new_readout
 from goldrm.task.series import Split
 from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions, write_states
+from goldrm.training.example_table import example_table
 from goldrm.training.examples import Examples, training_set, validation_set
 from goldrm.training.loop import Trained, train_readout
 from goldrm.training.params import Recipe
@@ -28,10 +29,12 @@ class TrainedMembers:
     Attributes:
         states: each member's weights.
         first: the first member's training, which stands for all in metrics and curves.
+        examples: what they were trained on, with `examples.COLUMNS`.
     """
 
     states: list[Mapping[str, Tensor]]
     first: Trained
+    examples: pd.DataFrame
 
 
 def _examples(
@@ -86,12 +89,17 @@ def train_members(
     readouts = [new_readout(recipe.readout, backbone.sizes, own_seed) for own_seed in seeds]
     examples = _examples(sampled, task, recipe, seed)
     del sampled  # `examples` hold less
-    for split, own in examples.items():
-        write_states(backbone, readouts[0].reading, own, work / split, workers)
+    tables = {
+        split: example_table(own, backbone, work / split, workers)
+        for split, own in examples.items()
+    }
+    del examples
+    for split, table in tables.items():
+        write_states(backbone, readouts[0].reading, table, task.dictionary, work / split, workers)
     device = backbone.token_prediction.weight.device
 
     def train_member(member: int) -> Trained:
-        train, validation = (labelled_completions(work / split) for split in examples)
+        train, validation = (labelled_completions(work / split) for split in tables)
         readouts[member].fit_scale(train.states, train.gold_rewards)
         return train_readout(
             readouts[member].to(device),
@@ -107,4 +115,5 @@ def train_members(
     trained = [outcome for _, outcome in members]
     if not workers.is_leader:
         return None
-    return TrainedMembers([outcome.state for outcome in trained], trained[0])
+    states = [outcome.state for outcome in trained]
+    return TrainedMembers(states, trained[0], tables["train"])

@@ -68,8 +68,8 @@ class Recipe(Section):
 
 # What tables and metrics files call other things than reward models.
 RESERVED_NAMES = {
-    *("log_prob", "mean_log_prob", "length", "oracle", "random", "gold_reward"),
-    *("eval", "pairs", "sft", "n"),
+    *("log_prob", "median", "mean_per_length", "oracle", "random", "gold_reward"),
+    *("eval", "pairs", "prompts", "families", "sft"),
 }
 
 
