@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help repro test lint bench scale study chaos upstream setup clean
+.PHONY: help repro test lint bench scale seeds ablation chaos upstream setup clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z]*\):[a-z ]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -28,11 +28,14 @@ lint: setup  ## formatting, style, types, which folder may import which
 bench: setup  ## measure speed against the notebook's way
 	python benchmarks/bench.py
 
-scale: setup  ## time and memory at 1,000, 10,000 and 100,000 pairs (about 40 minutes on 2 cores)
+scale: setup  ## time and memory at 1,000, 5,000 and 25,000 training pairs (about 40 minutes on 2 cores)
 	python benchmarks/scale.py
 
-study: setup  ## learning curves: accuracy against the number of training pairs (about 40 minutes on 2 cores)
-	python benchmarks/study.py
+seeds: setup  ## the headlines with three seeds: mean and range (about half an hour on 2 cores)
+	python benchmarks/seeds.py
+
+ablation: setup  ## the default recipe without each of its parts, three seeds (about an hour and a half on 2 cores)
+	python benchmarks/ablation.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
 	PYTHONPATH=tests python tests/chaos.py

@@ -24,7 +24,8 @@ import limits
 import pandas as pd
 import torch
 import typer
-from shared import Frozen, markdown, side_by_side
+from frozen import Frozen, side_by_side
+from shared import markdown
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -32,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import notebook_reference as notebook
 
 from goldrm.common.random_streams import random_stream
-from goldrm.generation.split_sampling import SplitSampler
 from goldrm.generation.params import SamplingParams
+from goldrm.generation.split_sampling import SplitSampler
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import SCORE_BATCH
@@ -117,7 +118,7 @@ def sample(how: SamplingParams) -> int:
 
 def sampled_chunk(index: int, how: SamplingParams) -> pd.DataFrame:
     """A chunk of the train split, as generate_pairs makes it."""
-    return sampler(how).chunk(index)
+    return sampler(how).chunk(index)  # pyright: ignore[reportArgumentType]: sections are frozen
 
 
 @cache

@@ -1,58 +1,165 @@
-"""What measurements and studies share: the frozen model, processes side by side, tables."""
+"""What the measurements share: copies of a commit, runs with several seeds, tables in Markdown."""
 
-import multiprocessing
+import json
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
 
-import torch
+import pandas as pd
+import typer
+from ruamel.yaml import YAML
 
-from goldrm.commands.params import Params, load_params
-from goldrm.common.device import set_up
-from goldrm.common.tensor_files import read_tensors
-from goldrm.common.workers import ALLOCATOR
-from goldrm.lm.model import Backbone
-from goldrm.lm.sizes import sizes_from
-from goldrm.lm.weights import build_backbone
-from goldrm.task import dictionary
-from goldrm.task.task import Task
+from goldrm.common.tables import read_csv
+from goldrm.pipeline.paths import PLOTS
 
-SFT = "upstream/sft_lm.safetensors"
+ROOT = Path(__file__).resolve().parent.parent
+SEEDS = [0, 1, 2]
+HEADLINES = (
+    *("accuracy", "accuracy_clear", "accuracy_inexact", "best_of_four", "one_off_further"),
+    *("spearman", "spearman_inexact", "probes_spearman", "mae", "mae_inexact", "probes_mae"),
+)
+# The copies keep their outputs with the project's own, so that what has the same inputs is made
+# once: the pairs of a seed, say, for all recipes. DVC's state stays with the project's, too.
+DVC_CONFIG = f"""
+[cache]
+    dir = {ROOT}/.dvc/cache
+[core]
+    site_cache_dir = {ROOT}/.dvc/tmp/site
+"""
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """What all of them read and none changes."""
+class Commit:
+    """A commit of the project, of which there can be copies, whoever commits meanwhile."""
 
-    params: Params
-    backbone: Backbone
-    task: Task
+    name: str
 
     @classmethod
-    @cache
-    def load(cls) -> "Frozen":
-        """From the files that are in Git; the process computes as params.yaml says."""
-        params = load_params()
-        device = set_up(params.runtime)
-        tokens = dictionary.load(Path("data/source/dictionary.json"), params.task.max_value)
-        state, declared = read_tensors(Path(SFT))
-        backbone = build_backbone(sizes_from(declared, SFT), state, tokens, SFT).to(device)
-        return cls(params, backbone, Task(tokens, params.task, params.gold_reward))
+    def last(cls) -> "Commit":
+        """The project's last one, just now."""
+        return cls(_git(ROOT, "rev-parse", "HEAD").strip())
+
+    def params(self) -> dict[str, Any]:
+        """What its params.yaml holds."""
+        return YAML(typ="safe", pure=True).load(_git(ROOT, "show", f"{self.name}:params.yaml"))
+
+    def copy_to(self, folder: Path, params: dict[str, Any]) -> None:
+        """Have a copy in a folder, with parameters of its own.
+
+        Args:
+            folder: where. A copy of this commit that is there stays, with all that it has made;
+                what else is there goes.
+            params: what its params.yaml is to hold.
+        """
+        if not (folder.exists() and _git(folder, "rev-parse", "HEAD").strip() == self.name):
+            self._clone(folder)
+        # JSON is YAML, and keeps the order, which says what the default recipe is.
+        (folder / "params.yaml").write_text(json.dumps(params, indent=2) + "\n")
+
+    def _clone(self, folder: Path) -> None:
+        """A new copy, which appears whole or not at all, as what was there before goes."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+            clone = Path(name) / "new"
+            _git(ROOT, "clone", "--quiet", "--no-checkout", ".", str(clone))
+            _git(clone, "checkout", "--quiet", "--detach", self.name)
+            (clone / ".dvc/config.local").write_text(DVC_CONFIG)
+            if folder.exists():
+                folder.rename(Path(name) / "old")
+            clone.rename(folder)
 
 
-def side_by_side(processes: int, threads: int) -> ProcessPoolExecutor:
-    """Processes as those that share a stage's work, with the same environment."""
-    os.environ.update(ALLOCATOR)
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, spawn, initializer=_set_up, initargs=(threads,))
+def _git(folder: Path, *command: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *command], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
 
 
-def _set_up(threads: int) -> None:
-    Frozen.load()
-    torch.set_num_threads(threads)
+def environment(copy: Path) -> dict[str, str]:
+    """Of a process that is to run a copy's code, not the installed one, in this Python."""
+    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": copy.absolute() / "src"}
+    return os.environ | {
+        name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])])
+        for name, path in first.items()
+    }
+
+
+def statistics_by_seed(
+    commit: Commit, name: str, params: dict[str, Any], seeds: Sequence[int]
+) -> pd.DataFrame:
+    """Run the pipeline of a commit with several seeds; go on where an earlier call ended.
+
+    Args:
+        commit: whose code runs.
+        name: of the folder below .work in which the copies are.
+        params: what their params.yaml is to hold, but for the seed.
+        seeds: one a copy.
+
+    Returns:
+        The headlines among metrics/plots/statistics.csv of each copy, with a first column seed.
+    """
+    tables: dict[int, pd.DataFrame] = {}
+    for seed in seeds:
+        copy = ROOT / ".work" / name / str(seed)
+        typer.echo(f"seed {seed} of {name}: commit {commit.name[:7]} in {copy}", err=True)
+        commit.copy_to(copy, params | {"seed": seed})
+        _repro(copy)
+        tables[seed] = read_csv(copy / PLOTS / "statistics.csv")
+    table = pd.concat(tables, names=["seed"]).reset_index("seed")
+    return table[table["statistic"].isin(HEADLINES)]
+
+
+def _repro(copy: Path) -> None:
+    """`dvc repro`, which says on stderr what it does."""
+    command = ["dvc", "repro"]
+    done = subprocess.run(command, cwd=copy, env=environment(copy), stdout=sys.stderr, check=False)
+    if done.returncode:
+        sys.exit(f"dvc repro failed in {copy}. Mend what it says, commit and run this again.")
+
+
+def ranges(table: pd.DataFrame) -> pd.DataFrame:
+    """What statistics are over seeds.
+
+    Args:
+        table: of `statistics_by_seed`.
+
+    Returns:
+        model, statistic, mean, lowest, highest, seeds (how many have the statistic), n and families
+        (of the seed with the fewest).
+    """
+    groups = table.groupby(["model", "statistic"], sort=False)
+    return groups.agg(
+        mean=("value", "mean"),
+        lowest=("value", "min"),
+        highest=("value", "max"),
+        seeds=("value", "count"),
+        n=("n", "min"),
+        families=("families", "min"),
+    ).reset_index()
+
+
+def ranges_in_markdown(table: pd.DataFrame) -> str:
+    """A line a statistic: n, families, and each model's mean with the lowest and the highest.
+
+    Args:
+        table: of `ranges`.
+    """
+    models = list(table["model"].unique())
+    cells = {
+        (row.statistic, row.model): f"{row.mean:z.3f} ({row.lowest:z.3f} – {row.highest:z.3f})"
+        for row in table[table["seeds"] > 0].itertuples()
+    }
+    counts = table.groupby("statistic", sort=False)[["n", "families"]].min()
+    lines = (
+        [name, f"{n:,}", str(families), *(cells.get((name, model), "") for model in models)]
+        for name, n, families in counts.itertuples()
+    )
+    return markdown(["statistic", "n", "families", *models], lines)
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

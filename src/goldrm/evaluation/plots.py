@@ -258,31 +258,6 @@ def probes(accuracy: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
     return figure
 
 
-def study(table: pd.DataFrame) -> Figure:
-    """Accuracy on unseen pairs against the number of training pairs.
-
-    Args:
-        table: readout, pairs, seed, accuracy, low, high; a row a training.
-    """
-    figure, (axes,) = _figure(
-        "Each point is a training with a seed of its own, bars are 95 % intervals over test "
-        "families, lines are means. Steeper means: more pairs would help.",
-    )
-    for name, style in _styles(table["readout"].unique()).items():
-        rows = table[table["readout"] == name]
-        beyond = [rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]]
-        axes.errorbar(
-            rows["pairs"], rows["accuracy"], beyond, fmt="o", color=style["color"], alpha=0.5
-        )
-        means = rows.groupby("pairs")["accuracy"].mean()
-        axes.plot(means.index, means, label=name, **style)
-    axes.axhline(0.5, **REFERENCE)
-    axes.set_xscale("log")
-    axes.set(xlabel="training pairs", ylabel="accuracy on unseen pairs", title="Learning curves")
-    axes.legend()
-    return figure
-
-
 def figures(
     tables: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame]
 ) -> dict[str, Figure]:
