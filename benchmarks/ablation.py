@@ -19,8 +19,7 @@ from goldrm.pipeline.paths import METRICS
 VARIANTS: dict[str, tuple[str, Any]] = {
     "no_edits": ("data.edits", None),
     "no_lengths": ("data.edits.lengths", 0),
-    "no_misread": ("data.edits.misread", 0),
-    "no_mistakes": ("data.edits.mistakes", 0),
+    "with_mistakes": ("data.edits.mistakes", 4),
     "no_random": ("data.edits.random", 0),
     "no_further_prompts": ("data.edits.further_prompts", 0),
     "one_member": ("ensemble.members", 1),

@@ -180,7 +180,7 @@ def read_last(sequences: list[list[int]]) -> int:
     return len(last_hidden_states(Frozen.load().backbone.float(), sequences))
 
 
-def read_every(texts: tuple[list[str], list[str]]) -> int:
+def read_prompts(texts: tuple[list[str], list[str]]) -> int:
     """What token_damage reads of prompts and their completions; how many."""
     frozen = Frozen.load()
     backbone, encode = frozen.backbone.float(), frozen.task.dictionary.encode
@@ -207,14 +207,14 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
 
     needed = limits.mean_flops([limits.hidden_state_flops(sizes, len(s)) for s in sequences])
     together = list(dict.fromkeys(texts))[:SCORE_BATCH]
-    notebooks, gemm, last, every = bench.rates(
+    notebooks, gemm, last, of_prompts = bench.rates(
         timed(theirs),
         bench.shared(limits.multiply, limits.Product("float32", 64 * 26, sizes.d, 4 * sizes.d)),
         bench.shared(read_last, sequences),
-        bench.shared(read_every, tuple(map(list, zip(*together, strict=True)))),
+        bench.shared(read_prompts, tuple(map(list, zip(*together, strict=True)))),
     )
     yield Row("hidden states, last token", "sequences/s", notebooks, last, gemm / needed)
-    yield Row("hidden states, every token", "completions/s", None, every, None)
+    yield Row("hidden states, prompts' tokens", "completions/s", None, of_prompts, None)
 
 
 @dataclass(frozen=True)
@@ -235,10 +235,11 @@ class Head:
         ones = torch.ones(2 * PAIRS, dtype=torch.int64)
         states = States(
             rows=torch.randn(2 * PAIRS, d),
+            row_token_ids=torch.zeros_like(ones),
             token_rows=torch.arange(2 * PAIRS),
-            lm_log_probs=torch.empty(2 * PAIRS, 0),
             token_counts=ones,
             prompt_rows=torch.empty(0, 0),
+            prompt_row_token_ids=ones[:0],
             prompt_token_counts=torch.zeros(1, dtype=torch.int64),
             prompt=torch.zeros_like(ones),
         )

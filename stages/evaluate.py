@@ -100,7 +100,7 @@ def evaluate(params: Params, run: Run) -> None:
     curves = {name: read_csv(LEARNING_CURVES / f"{name}.csv") for name in models}
     for name, figure in plots.figures(tables, curves).items():
         plots.save(PLOTS / f"{name}.png", figure)
-    told = headline(tables["statistics"], data.pairs, [*models, "log_prob"])
+    told = headline(tables["statistics"], [*models, "log_prob"])
     write_json(METRICS / "eval.json", told)
 
 

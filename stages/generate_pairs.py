@@ -53,7 +53,7 @@ def generate_pairs(params: Params, run: Run) -> None:
         write_atomic(PAIRS / f"{dataset.split}.parquet", dataset.pairs.content())
         write_atomic(COMPLETIONS / f"{dataset.split}.parquet", dataset.completions.content())
     write_csv(PLOTS / "pairs.csv", pd.concat(dataset.statistics() for dataset in datasets))
-    write_json(METRICS / "pairs.json", {dataset.split: len(dataset.pairs) for dataset in datasets})
+    write_json(METRICS / "pairs.json", {"pairs": len(datasets[0].pairs)})
 
 
 if __name__ == "__main__":

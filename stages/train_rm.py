@@ -67,7 +67,7 @@ def train_rm(params: Params, run: Run) -> None:
         trained.first.best,
     )
     write_csv(LEARNING_CURVES / f"{name}.csv", pd.DataFrame(trained.first.curve))
-    met = {"test_series_met": met_test_series(trained.examples, task)}
+    met = {"leaks": met_test_series(trained.examples, task)}
     write_json(METRICS / f"{name}.json", headline(trained.first) | met)
 
 

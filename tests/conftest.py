@@ -67,14 +67,7 @@ def small_sizes(dictionary: Dictionary) -> BackboneSizes:
 @pytest.fixture(scope="session")
 def token_damage() -> TokenDamageParams:
     """A readout of every token that fits the small sizes."""
-    return TokenDamageParams(
-        kind="token_damage",
-        layers=[0, 2],
-        prompt_layers=[1],
-        hidden_size=16,
-        damage_kinds=5,
-        dropout=0.0,
-    )
+    return TokenDamageParams(kind="token_damage", prompt_layers=[1], hidden_size=16, damage_kinds=5)
 
 
 @pytest.fixture(scope="session")

@@ -29,12 +29,7 @@ SMALL: dict[str, Any] = {
     "pairs": {"num_pairs": 240, "num_validation_pairs": 30, "num_test_pairs": 30},
     "models": {
         "token_damage": {
-            "readout": {
-                "layers": [0, 2],
-                "prompt_layers": [1],
-                "hidden_size": 8,
-                "damage_kinds": 4,
-            },
+            "readout": {"prompt_layers": [1], "hidden_size": 8, "damage_kinds": 4},
             "data": {"edits": {"further_prompts": 10}},
             "training": {
                 "epochs": 6,

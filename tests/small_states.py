@@ -1,12 +1,12 @@
 """What readouts read, made by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import torch
 from torch import Tensor
 
-from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
 from goldrm.reward_model.states import States
 from goldrm.training.batches import LabelledCompletions
 
@@ -19,19 +19,43 @@ def states_of(
 ) -> States:
     """States of the completions and prompts whose rows are given; `prompt` is each one's.
 
-    Where there are prompts, the last columns of the completions are their lm_log_probs; where there
-    are none, all completions answer one without tokens, as for readouts of the last token.
+    No two rows have the same token. Where there are no prompts, all completions answer one without
+    tokens, as for readouts of the last token.
     """
-    both = torch.cat(list(completions))
-    width = both.shape[1] - (LM_LOG_PROBS if prompts else 0)
+    rows = torch.cat(list(completions))
+    prompt_rows = torch.cat(list(prompts)) if prompts else torch.zeros(0, 0)
     return States(
-        rows=both[:, :width],
-        token_rows=torch.arange(len(both)),
-        lm_log_probs=both[:, width:],
+        rows=rows,
+        row_token_ids=torch.arange(len(rows)),
+        token_rows=torch.arange(len(rows)),
         token_counts=torch.tensor([len(rows) for rows in completions]),
-        prompt_rows=torch.cat(list(prompts)) if prompts else torch.zeros(0, 0),
+        prompt_rows=prompt_rows,
+        prompt_row_token_ids=torch.arange(len(prompt_rows)),
         prompt_token_counts=torch.tensor([len(rows) for rows in prompts] or [0]),
         prompt=torch.tensor(prompt or [0] * len(completions)),
+    )
+
+
+def token_states(
+    completions: Sequence[list[int]],
+    prompts: Sequence[tuple[list[int], Tensor]],
+    prompt: Sequence[int],
+) -> States:
+    """States as a `PromptReading` gives them.
+
+    Args:
+        completions: the token ids of each.
+        prompts: the token ids of each, and their rows.
+        prompt: the number of each completion's prompt.
+    """
+    tokens = [[prompts[n][0][-1], *own] for n, own in zip(prompt, completions, strict=True)]
+    states = states_of(
+        [torch.zeros(len(own), 0) for own in tokens], [p[1] for p in prompts], prompt
+    )
+    return replace(
+        states,
+        row_token_ids=torch.tensor(sum(tokens, [])),
+        prompt_row_token_ids=torch.tensor(sum((ids for ids, _ in prompts), [])),
     )
 
 

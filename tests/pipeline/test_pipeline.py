@@ -22,9 +22,12 @@ from notebook_reference import (
 )
 from small_pipeline import SmallPipeline
 
+from goldrm.commands.params import load_params
 from goldrm.common.tensor_files import read_tensors
 from goldrm.common.yaml_file import read_yaml
 from goldrm.task import dictionary
+from goldrm.task.series import SPLITS, Split
+from goldrm.task.task import Task
 
 TRAININGS = ["train_rm@token_damage", "train_rm@notebook"]
 STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", *TRAININGS, "evaluate"]
@@ -134,7 +137,7 @@ def test_another_copy_gives_the_same_bytes(
         ({"evaluate": {"examples": 2}}, ["evaluate"]),
         (training_of("token_damage", learning_rate=1e-3), [TRAININGS[0], "evaluate"]),
         (training_of("notebook", learning_rate=1e-3), [TRAININGS[1], "evaluate"]),
-        ({"pairs": {"num_pairs": 230}}, STAGES[2:]),
+        ({"pairs": {"num_pairs": 180}}, STAGES[2:]),
         ({"runtime": {"processes": 2}}, []),
     ],
 )
@@ -183,6 +186,7 @@ def test_recipe_in_params_is_all_that_another_model_needs(
     assert json.loads((copy.folder / "metrics/third.json").read_text()).keys() == {
         "train",
         "validation",
+        "leaks",
     }
     accuracies = json.loads((copy.folder / "metrics/eval.json").read_text())
     assert accuracies.keys() >= {"token_damage", "notebook", "third"}
@@ -222,6 +226,42 @@ def test_pairs_are_as_asked_for_and_no_series_is_in_two_splits(pipeline: SmallPi
     assert not series["train"] & series["test"]
     assert not series["train"] & series["validation"]
     assert not series["validation"] & series["test"]
+
+
+def test_unseen_is_unseen(pipeline: SmallPipeline) -> None:
+    """By brute force, from the files: all texts in them, and all that later splits ask for."""
+    data = pipeline.folder / "data"
+    params = load_params(pipeline.folder / "params.yaml")
+    tokens = dictionary.load(data / "dictionary.json", max_value=100)
+    task = Task(tokens, params.task, params.gold_reward)
+    of_split: dict[Split, set[str]] = {split: set() for split in SPLITS}
+    for prompt_id in range(len(task.space)):
+        series = " ".join(map(str, task.exact(prompt_id)))
+        of_split[task.split_of(prompt_id)] |= {task.space[prompt_id].text, series}
+    examples = sorted((data / "examples").iterdir())
+    assert [path.stem for path in examples] == ["notebook", "token_damage"]
+    for path in (*examples, data / "completions/train.parquet", data / "pairs/train.parquet"):
+        texts = texts_in(path)
+        assert texts & of_split["train"]
+        assert not texts & (of_split["validation"] | of_split["test"])
+    for folder in ("completions", "pairs"):
+        assert not texts_in(data / folder / "validation.parquet") & of_split["test"]
+        assert texts_in(data / folder / "test.parquet") & of_split["test"]
+    met = [
+        json.loads((pipeline.folder / f"metrics/{path.stem}.json").read_text()) for path in examples
+    ]
+    assert [metrics["leaks"] for metrics in met] == [0, 0]
+
+
+def texts_in(path: Path) -> set[str]:
+    """Of all columns."""
+    return set(pd.read_parquet(path).select_dtypes("str").stack())
+
+
+def test_test_pairs_are_different_and_as_many_as_asked_for(pipeline: SmallPipeline) -> None:
+    pairs = pd.read_parquet(pipeline.folder / "data/pairs/test.parquet")
+    assert len(pairs) == 30
+    assert not pairs.duplicated(["prompt", "chosen", "rejected"]).any()
 
 
 def test_dvc_shows_params_metrics_and_plots(pipeline: SmallPipeline) -> None:
@@ -316,7 +356,7 @@ def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> 
         }
     )
     assert stages_run(pipeline.repro().stdout) == STAGES
-    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["train"] == 120
+    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
     pipeline.run("goldrm", "export", "course", "--model", "notebook", "step3.pkl")
     saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
     assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}

@@ -9,7 +9,7 @@ from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.build import empty_readout, new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.params import LastTokenParams, ReadoutParams, TokenDamageParams
-from goldrm.reward_model.reading import EveryTokenReading
+from goldrm.reward_model.reading import PromptReading
 from goldrm.reward_model.token_damage import TokenDamageReadout
 
 
@@ -36,17 +36,13 @@ def test_a_readout_is_of_the_kind_asked_for(
     assert isinstance(empty_readout(last_token, small_sizes), LastTokenReadout)
     readout = empty_readout(token_damage, small_sizes)
     assert isinstance(readout, TokenDamageReadout)
-    assert isinstance(readout.reading, EveryTokenReading)
-    assert list(readout.reading.completion_layers) == [0, 2]
-    assert list(readout.reading.prompt_layers) == [1]
+    assert isinstance(readout.reading, PromptReading)
+    assert readout.reading.layers == (1,)
 
 
-@pytest.mark.parametrize("layers", [([0, 3], [1]), ([0, 2], [0, 3])], ids=str)
 def test_layer_that_is_not_there_is_refused(
-    token_damage: TokenDamageParams,
-    small_sizes: BackboneSizes,
-    layers: tuple[list[int], list[int]],
+    token_damage: TokenDamageParams, small_sizes: BackboneSizes
 ):
-    params = token_damage.model_copy(update={"layers": layers[0], "prompt_layers": layers[1]})
-    with pytest.raises(GoldrmError, match=r"readout\.layers or .* ask for layer 3, .* has 2\."):
+    params = token_damage.model_copy(update={"prompt_layers": [0, 3]})
+    with pytest.raises(GoldrmError, match=r"prompt_layers asks for layer 3, .* has 2\."):
         new_readout(params, small_sizes, seed=0)

@@ -151,21 +151,6 @@ def test_a_prompt_that_is_cut_for_one_completion_is_whole_for_another(
         assert close(rows, expected_prompt_rows(reference_lm, prompt, completion, [1]))
 
 
-def test_misread_completions_answer_their_own_prompts(backbone: Backbone, reference_lm: NotebookLM):
-    """Their states are those behind the prompt that they are read behind, whole or cut."""
-    prompts = [list(range(10, 26)), list(range(30, 36))] * 3
-    contexts = [prompts[1], prompts[0], prompts[1], prompts[0], [50], prompts[1]]
-    completions = [[1] * 5, [1] * 5, [1] * 30, [2] * 36, [3, 4], [1] * 5]
-    reader = CompletionReader(backbone, [0, 1])
-    read = reader.read(prompts, completions, contexts)
-    after, before = completion_rows(reader, read, [0, 2]), prompt_rows(reader, read, [1])
-    for number, (prompt, context, completion) in enumerate(
-        zip(prompts, contexts, completions, strict=True)
-    ):
-        assert close(after[number], expected_rows(reference_lm, context, completion, [0, 2]))
-        assert close(before[number], expected_prompt_rows(reference_lm, prompt, completion, [1]))
-
-
 @pytest.fixture
 def read_tokens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """All tokens that the language model reads from now on."""

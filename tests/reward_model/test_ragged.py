@@ -43,12 +43,10 @@ def test_chosen_items_are_their_elements(lengths: list[int], data: st.DataObject
 
 
 @given(LENGTHS)
-def test_padded_values_are_each_items_and_come_back(lengths: list[int]):
+def test_padded_values_are_each_items(lengths: list[int]):
     values = torch.arange(float(2 * sum(lengths))).view(-1, 2)
-    ragged = Ragged(torch.tensor(lengths))
-    padded = ragged.to_padded(values, padding=-1.0)
+    padded = Ragged(torch.tensor(lengths)).to_padded(values, padding=-1.0)
     assert padded.shape == (len(lengths), max(lengths), 2)
-    assert torch.equal(ragged.from_padded(padded), values)
     for row, own in zip(padded, values.split(lengths), strict=True):
         assert torch.equal(row[: len(own)], own)
         assert bool((row[len(own) :] == -1).all())

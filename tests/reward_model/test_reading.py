@@ -3,14 +3,12 @@
 import pytest
 import torch
 from notebook_reference import NotebookLM, NotebookRM
-from small_states import EOS, PAD
+from small_models import layer_states
+from small_states import EOS, PAD, in_context, texts_of_every_length
 from torch import Tensor
 
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader
-from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS, lm_log_probs
-from goldrm.reward_model.reading import EveryTokenReading, LastTokenReading, last_hidden_states
-from goldrm.reward_model.states import States
+from goldrm.reward_model.reading import LastTokenReading, PromptReading, Reading, last_hidden_states
 
 PROMPT, OTHER = [11, 12, 13, 14, 15], [21, 22]
 
@@ -29,7 +27,7 @@ def notebooks(lm: NotebookLM, sequences: list[list[int]]) -> Tensor:
 
 
 def close(first: Tensor, second: Tensor) -> bool:
-    return torch.allclose(first, second, atol=1e-5, rtol=0)
+    return first.shape == second.shape and torch.allclose(first, second, atol=1e-5, rtol=0)
 
 
 # Of the last token
@@ -95,75 +93,70 @@ def test_dropout_is_off_whatever_mode_the_backbone_is_in(
 def test_hidden_states_carry_no_gradient(backbone: Backbone, sequences: list[list[int]]):
     backbone.requires_grad_(True)
     assert not last_hidden_states(backbone, sequences).requires_grad
-    reading = EveryTokenReading([2], [1])
+    reading = PromptReading([1])
     states = reading.read(reading.reader(backbone), sequences, sequences)
-    for tensor in (states.rows, states.lm_log_probs, states.prompt_rows):
-        assert not tensor.requires_grad
+    assert not states.prompt_rows.requires_grad
 
 
 def test_last_token_reads_prompt_and_completion_in_one_piece(
     backbone: Backbone, reference_lm: NotebookLM
 ):
-    """One token a completion; behind another prompt where it is read there; of prompts nothing."""
+    """One token a completion; of prompts nothing."""
     reading = LastTokenReading()
-    reader = reading.reader(backbone)
     completions = [[2, 4, 6], [], [9]]
-    for contexts, given in (([PROMPT, PROMPT, OTHER], None), ([OTHER] * 3, [OTHER] * 3)):
-        states = reading.read(reader, [PROMPT, PROMPT, OTHER], completions, given)
-        whole = [prompt + own for prompt, own in zip(contexts, completions, strict=True)]
-        assert close(states.rows[states.token_rows], notebooks(reference_lm, whole))
-        assert states.token_counts.tolist() == [1, 1, 1]
-        assert (states.lm_log_probs.shape, states.prompt_rows.shape) == ((3, 0), (0, 0))
-        assert states.prompt_token_counts.tolist() == [0]
-        assert states.prompt.tolist() == [0, 0, 0]
+    states = reading.read(reading.reader(backbone), [PROMPT, PROMPT, OTHER], completions)
+    whole = [[*PROMPT, 2, 4, 6], PROMPT, [*OTHER, 9]]
+    assert close(states.rows[states.token_rows], notebooks(reference_lm, whole))
+    assert states.token_counts.tolist() == [1, 1, 1]
+    assert states.row_token_ids.tolist() == [6, 15, 9]
+    assert states.prompt_rows.shape == (0, 0)
+    assert states.prompt_row_token_ids.tolist() == []
+    assert states.prompt_token_counts.tolist() == [0]
+    assert states.prompt.tolist() == [0, 0, 0]
 
 
-# Of every token
+# Of prompts
 
 
-def content(states: States) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Rows, lm_log_probs and prompt's rows of each completion."""
-    prompts = states.prompt_rows.split(states.prompt_token_counts.tolist())
-    rows = states.rows[states.token_rows].split(states.token_counts.tolist())
-    expected = states.lm_log_probs.split(states.token_counts.tolist())
-    answered = [prompts[prompt] for prompt in states.prompt]
-    return list(zip(rows, expected, answered, strict=True))
+@pytest.mark.parametrize("layers", [[1], [0, 2]], ids=str)
+def test_prompts_tokens_are_read_after_the_layers_asked_for(
+    backbone: Backbone, reference_lm: NotebookLM, layers: list[int]
+):
+    """As in a whole sequence that ends with the prompt; of long ones the last tokens.
+
+    An empty prompt is a padding token.
+    """
+    prompts, completions = texts_of_every_length()
+    reading = PromptReading(layers)
+    states = reading.read(reading.reader(backbone), prompts, completions)
+    counts = states.prompt_token_counts.tolist()
+    rows = states.prompt_rows.split(counts)
+    token_ids = states.prompt_row_token_ids.split(counts)
+    for prompt, number in zip(prompts, states.prompt.tolist(), strict=True):
+        expected = prompt[-21:] or [PAD]
+        assert token_ids[number].tolist() == expected
+        whole = layer_states(reference_lm, in_context(prompt, [])[0], layers)[0]
+        assert close(rows[number], whole[-len(expected) :])
+    assert len(counts) == len({tuple(prompt[-21:]) for prompt in prompts})
 
 
-@pytest.mark.parametrize("layers", [[0, 2], [0, 1]], ids=str)
-def test_every_token_is_read_after_the_layers_asked_for(backbone: Backbone, layers: list[int]):
-    """And what the last block expects, whether it is among them or not, and the prompt."""
-    reader = CompletionReader(backbone, [0, 1])
-    read = reader.read([PROMPT], [[2, 4, 6]])
-    reading = EveryTokenReading(layers, [1])
-    states = reading.read(reading.reader(backbone), [PROMPT], [[2, 4, 6]])
-    assert (states.rows.shape, states.prompt_rows.shape) == ((4, 2 * 24), (5, 24))
-    assert states.lm_log_probs.shape == (4, LM_LOG_PROBS)
-    [(rows, expected, answered)] = content(states)
-    assert close(rows, reader.rows(read.nodes, layers)[read.token_rows])
-    assert close(expected, lm_log_probs(reader, read))
-    assert close(answered, reader.rows(read.prompt_nodes, [1]))
-
-
-def test_reading_does_not_depend_on_the_company_nor_on_what_was_read_before(backbone: Backbone):
-    reading = EveryTokenReading([0, 2], [1])
-    reader = reading.reader(backbone)
-    prompts, completions = [PROMPT, OTHER, PROMPT, PROMPT], [[2, 4], [2, 4, 6], [2, 4, 6], [7] * 30]
-    contexts = [PROMPT, PROMPT, OTHER, PROMPT]
-    reader.read([PROMPT, OTHER], [[2, 3], [2]])
-    together = content(reading.read(reader, prompts, completions, contexts))
-    for found, prompt, completion, context in zip(
-        together, prompts, completions, contexts, strict=True
-    ):
-        states = reading.read(reading.reader(backbone), [prompt], [completion], [context])
-        [alone] = content(states)
-        assert all(close(a, b) for a, b in zip(found, alone, strict=True))
+def test_which_tokens_a_completion_has_is_all_that_is_read_of_it(backbone: Backbone):
+    """Behind its prompt's last one; the language model doesn't have the token 1000, say."""
+    reading = PromptReading([1])
+    prompts, completions = [PROMPT, OTHER, PROMPT, []], [[1000] * 50, [], [3, 1000], [4]]
+    states = reading.read(reading.reader(backbone), prompts, completions)
+    tokens = states.row_token_ids[states.token_rows].split(states.token_counts.tolist())
+    expected = [[15, *completions[0]], [22], [15, 3, 1000], [PAD, 4]]
+    assert [own.tolist() for own in tokens] == expected
+    assert states.rows.shape == (len(states.row_token_ids), 0)
+    assert states.prompt.tolist() == [0, 1, 0, 2]
+    assert states.prompt_row_token_ids.tolist() == [*PROMPT, *OTHER, PAD]
 
 
 @pytest.mark.parametrize(
     ("reading", "dtype"),
-    [(LastTokenReading(), torch.float32), (EveryTokenReading([1], [0]), torch.float16)],
-    ids=["last_token", "every_token"],
+    [(LastTokenReading(), torch.float32), (PromptReading([0]), torch.float16)],
+    ids=["last_token", "prompt"],
 )
-def test_every_tokens_states_are_kept_in_half_the_space(reading, dtype: torch.dtype):
+def test_prompts_states_are_kept_in_half_the_space(reading: Reading, dtype: torch.dtype):
     assert reading.stored_dtype == dtype

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -65,8 +66,7 @@ def two_members(
     backbone: Backbone, dictionary: Dictionary, token_damage: TokenDamageParams
 ) -> RewardModel:
     """Two readouts of every token; the worse reward counts."""
-    params = token_damage.model_copy(update={"dropout": 0.5})
-    members = [new_readout(params, backbone.sizes, seed) for seed in (1, 2)]
+    members = [new_readout(token_damage, backbone.sizes, seed) for seed in (1, 2)]
     ensemble = PlainEnsembleParams(members=2, combine="worst")
     return RewardModel(backbone, members, ensemble, dictionary)
 
@@ -191,6 +191,7 @@ def test_every_text_has_a_reward_of_its_own(two_members: RewardModel):
     texts = [(PROMPT, ""), ("", "3 7"), (long, "3"), (PROMPT, long), (long, long)]
     rewards = two_members.score(*zip(*texts, strict=True))
     assert len({round(reward, 5) for reward in rewards}) == len(texts)
+    assert all(map(isfinite, rewards))
 
 
 def test_nothing_to_score_has_no_rewards(either: RewardModel):
@@ -259,9 +260,7 @@ def readout_params(
     either: RewardModel, last_token: LastTokenParams, token_damage: TokenDamageParams
 ) -> ReadoutParams:
     """Of either's members."""
-    if isinstance(either.members[0], LastTokenReadout):
-        return last_token
-    return token_damage.model_copy(update={"dropout": 0.5})
+    return last_token if isinstance(either.members[0], LastTokenReadout) else token_damage
 
 
 def save(
@@ -345,7 +344,7 @@ def test_readout_of_another_language_model_is_refused(
 
 
 @pytest.mark.parametrize(
-    "lacking", ["0.scale.rows.mean", "1.damage_reward.reward.bias", "1.ceiling", "0.headroom"]
+    "lacking", ["0.scale.mean", "1.damage_reward.reward.bias", "1.ceiling", "0.headroom"]
 )
 def test_incomplete_readout_is_refused(
     two_members: RewardModel,
@@ -399,7 +398,7 @@ def test_layers_in_disorder_are_refused(
     sft_folder: Path,
     tmp_path: Path,
 ):
-    save(tmp_path / "rm", two_members, token_damage.model_copy(update={"layers": [2, 0]}))
+    save(tmp_path / "rm", two_members, token_damage.model_copy(update={"prompt_layers": [2, 0]}))
     with pytest.raises(GoldrmError, match=r"rm/config\.json is damaged"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 

@@ -1,139 +1,181 @@
 """The readout of every token is what its formula says, in any company."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
-from small_states import states_of
+from small_states import token_states
 from torch import Tensor
 from torch.nn import functional as F
 
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.build import new_readout
-from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
 from goldrm.reward_model.params import TokenDamageParams
-from goldrm.reward_model.scale import Standardised
 from goldrm.reward_model.states import States
-from goldrm.reward_model.token_damage import TokenDamageReadout
+from goldrm.reward_model.token_damage import Damage, TokenDamageReadout
+from goldrm.task.dictionary import Dictionary
+
+KINDS = 5  # of the fixture's readout
+ANSWERS = range(100)  # tokens that completions are made of
+PROMPTS = [[7, 110, 9, 12, 120], [100, 101, 102], [3, 99], [128], [5, 5, 60, 111, 80, 2, 1, 103]]
 
 
 @pytest.fixture
-def damage(token_damage: TokenDamageParams, small_sizes: BackboneSizes) -> TokenDamageReadout:
-    """With a scale, deviations that add up to much over many rows, and attention that chooses."""
+def fresh(token_damage: TokenDamageParams, small_sizes: BackboneSizes) -> TokenDamageReadout:
     readout = new_readout(token_damage, small_sizes, seed=0)
     assert isinstance(readout, TokenDamageReadout)
-    completions = states_of([3 + 2 * some_rows(50, seed=4)], [1 - some_rows(30, 24, seed=5)])
-    readout.fit_scale(completions, torch.tensor([7.0]))
-    torch.nn.init.constant_(readout.token_judgement.deviations.bias, 3.0)
-    readout.prompt_attention.queries.weight.data *= 8
-    return readout.eval().requires_grad_(False)
+    return readout
 
 
-def some_rows(count: int, width: int = 51, seed: int = 0) -> Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+@pytest.fixture
+def damage(fresh: TokenDamageReadout) -> TokenDamageReadout:
+    """With a scale, values that are far apart, and attention that chooses; without a ceiling."""
+    rows = 1 - some_rows(30, seed=5)
+    fresh.fit_scale(token_states([[*ANSWERS]], [([*range(99, 129)], rows)], [0]), torch.ones(1))
+    fresh.prompt_attention.queries.weight.data *= 8
+    for values in (fresh.prompt_attention.values, fresh.deviation.values):
+        values.weight.data *= 30
+    fresh.ceiling.fill_(torch.inf)
+    return fresh.eval().requires_grad_(False)
 
 
-def some_states(lengths: Sequence[int], prompts: Sequence[int], prompt: Sequence[int]) -> States:
-    """Random ones, of such lengths."""
-    return states_of(
-        some_rows(sum(lengths)).split(list(lengths)),
-        some_rows(sum(prompts), 24).split(list(prompts)),
-        prompt,
-    )
+def some_rows(count: int, seed: int = 0) -> Tensor:
+    return torch.randn(count, 24, generator=torch.Generator().manual_seed(seed))
 
 
-def scaled(values: Tensor, scale: Standardised) -> Tensor:
-    return (values - scale.mean) / scale.deviation
+def some_prompts() -> list[tuple[list[int], Tensor]]:
+    return [(ids, some_rows(len(ids), seed)) for seed, ids in enumerate(PROMPTS)]
 
 
-def damage_reward(readout: TokenDamageReadout, rows: Tensor, prompt_rows: Tensor) -> float:
-    """The reward of one completion, query by query and token by token."""
-    states = scaled(rows[:, :48], readout.scale.rows)
-    log_probs = scaled(rows[:, 48:], readout.scale.lm_log_probs)
-    prompt = scaled(prompt_rows, readout.scale.prompt_rows)
+def some_states() -> States:
+    return token_states([[1, 2, 3], [4, 99, 6, 7, 8], []], some_prompts(), [4, 0, 2])
 
+
+def judged(module: Damage, known: Tensor) -> Tensor:
+    """Softplus, starting from small damages."""
+    return F.softplus(module.damage(F.relu(module.hidden(known))) - 3)
+
+
+def found_in_prompt(readout: TokenDamageReadout, prompt: list[int], rows: Tensor) -> Tensor:
+    """Query by query; among the tokens of answers, or among all if there are none."""
     attention = readout.prompt_attention
-    weights = torch.softmax(attention.queries(prompt), dim=0).T
-    values = [prompt @ matrix for matrix in attention.values]
-    answers = torch.cat([own @ value for own, value in zip(weights, values, strict=True)])
+    seen = [at for at, token in enumerate(prompt) if token in ANSWERS] or range(len(prompt))
+    scaled = (rows - readout.scale.mean) / readout.scale.deviation
+    answers: list[Tensor] = []
+    for number, query in enumerate(attention.queries.weight):
+        weights = torch.softmax(torch.stack([query @ scaled[at] for at in seen]), dim=0)
+        values = [10 * attention.values.weight[prompt[at]].split(KINDS)[number] for at in seen]
+        answers += [weights @ torch.stack(values)]
+    return torch.cat(answers)
 
-    judgement, damage_sum = readout.token_judgement, readout.damage_sum
-    kinds = damage_sum.damage.out_features
-    so_far, total = torch.zeros(kinds), torch.zeros(kinds)
-    carried = F.relu(damage_sum.carried.bias)  # of a completion without tokens: nothing seen
-    for (before, expected_before), (at, expected_at) in pairwise(
-        zip(states, log_probs, strict=True)
-    ):
-        both = judgement.previous_and_current(torch.stack((before, at)))
-        of_before, of_at = both.chunk(2, dim=1)
-        linear = of_before[0] + of_at[1] + judgement.answers(answers)
-        expected = judgement.lm_log_probs(torch.cat((expected_before, expected_at)))
-        features = F.relu(judgement.features(F.relu(linear[:-kinds] + expected)))
-        so_far = so_far + linear[-kinds:] + judgement.deviations(features)
-        seen = torch.cat((features, so_far.relu(), (-so_far).relu()))
-        carried = F.relu(damage_sum.carried(seen))
-        total = total + F.softplus(damage_sum.damage(carried))
 
-    missing = damage_sum.missing
-    end = missing.rows(states[-1]) + missing.lm_log_probs(log_probs[-1]) + missing.answers(answers)
-    hidden = F.relu(missing.hidden(torch.cat((F.relu(end), carried))))
-    total = total + F.softplus(missing.damage(hidden))
+def slow_reward(
+    readout: TokenDamageReadout, completion: list[int], prompt: list[int], rows: Tensor
+) -> float:
+    """The reward of one completion, token by token."""
+    answers = found_in_prompt(readout, prompt, rows)
+    off, total = torch.zeros(KINDS), torch.zeros(KINDS)
+    expected = readout.deviation.first(answers)
+    for token in completion:
+        off = 10 * readout.deviation.values.weight[token] - expected
+        known = torch.cat((off.clamp(min=0), (-off).clamp(min=0), answers))
+        total += readout.weight.abs() * off.abs() + judged(readout.token_damage, known)
+        expected = expected + readout.deviation.step(answers)
+    known = torch.cat((off.clamp(min=0), (-off).clamp(min=0), answers))
+    total += judged(readout.missing_damage, known)
     reward = readout.damage_reward
     return reward.reward(F.relu(reward.hidden(torch.log(1 + total)))).item()
 
 
 def test_reward_is_the_completions_own(damage: TokenDamageReadout):
     """Whatever stands before or behind it and its prompt, to 1e-5, however much company."""
-    damage.ceiling.fill_(torch.inf)
-    completions = some_rows(5575).split([i % 15 + 1 for i in range(700)])
-    prompts = some_rows(45, 24).split([1, 21, 9, 1, 13])
-    prompt = [3 * i % 5 for i in range(700)]
-    together = damage(states_of(completions, prompts, prompt))
-    backwards = states_of(completions[::-1], prompts[::-1], [4 - each for each in prompt[::-1]])
-    pairs = zip(completions, prompt, strict=True)
-    alone = [damage_reward(damage, rows, prompts[own]) for rows, own in pairs]
+    damage.weight.copy_(torch.tensor([1.0, -2.0, 0.5, 0.0, 3.0]))
+    prompts, generator = some_prompts(), torch.Generator().manual_seed(1)
+    lengths = [n % 16 for n in range(200)] + [45]
+    completions = [torch.randint(129, (n,), generator=generator).tolist() for n in lengths]
+    prompt = [3 * n % 5 for n in range(201)]
+    together = damage(token_states(completions, prompts, prompt))
+    backwards = token_states(completions[::-1], prompts[::-1], [4 - n for n in prompt[::-1]])
+    alone = [
+        slow_reward(damage, completion, *prompts[own])
+        for completion, own in zip(completions, prompt, strict=True)
+    ]
     assert together.tolist() == pytest.approx(alone, abs=1e-5)
     assert damage(backwards).flip(0).tolist() == pytest.approx(alone, abs=1e-5)
-    assert torch.tensor(alone).std() > 1e-3, "the rewards should differ"
+    for n in (0, 1, 200):
+        states = token_states([completions[n]], [prompts[prompt[n]]], [0])
+        assert damage(states).item() == pytest.approx(alone[n], abs=1e-5)
+    assert torch.tensor(alone).std() > 1e-2, "the rewards should differ"
 
 
 def test_shared_rows_are_as_good_as_their_copies(damage: TokenDamageReadout):
-    """Completions that begin alike share rows, not what is expected there; in any order."""
-    damage.ceiling.fill_(torch.inf)
-    rows, prompt = some_rows(7, 48), some_rows(5, 24)
-    log_probs = some_rows(14, LM_LOG_PROBS, seed=1)
-    token_rows = [[6, 0, 1, 2, 3], [6, 0, 1, 4, 5], [6, 0], [6, 0]]
-    parts = zip(token_rows, log_probs.split([5, 5, 2, 2]), strict=True)
-    copies = states_of([torch.cat((rows[own], logs), 1) for own, logs in parts], [prompt], [0] * 4)
-    shared = replace(copies, rows=rows, token_rows=torch.tensor(sum(token_rows, [])))
-    rewards = damage(shared)
-    assert rewards.tolist() == pytest.approx(damage(copies).tolist(), abs=1e-5)
-    assert len(set(rewards.tolist())) == 4
+    """Completions that begin alike share rows, in any order."""
+    copies = token_states([[5, 6, 7, 8], [5, 6, 9, 1], [], []], some_prompts()[:1], [0] * 4)
+    token_rows = [[6, 0, 1, 2, 3], [6, 0, 1, 4, 5], [6], [6]]
+    shared = replace(
+        copies,
+        rows=torch.zeros(7, 0),
+        row_token_ids=torch.tensor([5, 6, 7, 8, 9, 1, 120]),
+        token_rows=torch.tensor(sum(token_rows, [])),
+    )
+    assert damage(shared).tolist() == pytest.approx(damage(copies).tolist(), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rows", "lm_log_probs"])
-@pytest.mark.parametrize("changed", range(6))
-def test_every_token_matters_and_the_state_before_the_first(
-    damage: TokenDamageReadout, changed: int, name: str
+def test_deviations_are_errors_where_values_are_the_integers(
+    fresh: TokenDamageReadout, dictionary: Dictionary
 ):
-    """And every token of the prompt, to the completions that answer it."""
-    damage.ceiling.fill_(torch.inf)
-    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
+    """And one query finds the start, another one the difference."""
+    fresh.requires_grad_(False)
+    attention, deviation = fresh.prompt_attention, fresh.deviation
+    values, queries = attention.values.weight, attention.queries.weight
+    first, step = deviation.first, deviation.step
+    for tensor in (values, queries, first.weight, first.bias, step.weight, step.bias):
+        tensor.zero_()
+    integers = [dictionary.ids[str(n)] for n in range(101)]
+    attention.is_answer[integers] = 1.0
+    for column in (values[:, 0], values[:, KINDS], deviation.values.weight[:, 0]):
+        column[integers] = torch.arange(101) / 10
+    queries[0, 0] = queries[1, 1] = first.weight[0, 0] = step.weight[0, KINDS] = 1.0
+
+    texts = ["at 3 with 7 elements and 4 difference", "at 20 with 3 elements and 5 difference"]
+    prompts = [(dictionary.encode(text), torch.zeros(8, 24)) for text in texts]
+    for _, rows in prompts:
+        rows[1, 0] = rows[6, 1] = 100.0  # where the start and the difference stand
+    completions = [dictionary.encode(text) for text in ("3 7 12 15 18 23", "19 25 40", "20")]
+    states = token_states(completions, prompts, [0, 1, 1])
+    answers = attention(states.prompt_rows, states)
+    errors = deviation(states, answers[states.prompt])[:, 0]
+    expected = [0, 0, 0, 1, 0, -1, 0] + [0, -1, 0, 10] + [0, 0]
+    assert errors.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_attention_sees_only_tokens_that_completions_are_made_of(damage: TokenDamageReadout):
+    """Of the first and the last prompt; where there is no such token, it is still finite."""
+    states = token_states([[1, 2]] * 5, some_prompts(), [0, 1, 2, 3, 4])
     before = damage(states)
-    row = getattr(states, name)[4 + changed]
-    row += torch.linspace(-10, 10, len(row))
-    between = damage(states)
-    states.prompt_rows[5 + changed] += torch.linspace(-20, 20, 24)
+    hidden = torch.isin(states.prompt_row_token_ids, torch.tensor(ANSWERS), invert=True)
+    states.prompt_rows[hidden] *= -3
+    damage.prompt_attention.values.weight[100:] += 100.0
     after = damage(states)
-    assert ((between - before).abs() > 1e-4).tolist() == [False, True, False]
-    assert ((after - between).abs() > 1e-4).tolist() == [True, False, True]
+    assert (before == after).tolist() == [True, False, True, False, True]
+    assert after.isfinite().all()
+
+
+def test_gradients_reach_all_parameters(fresh: TokenDamageReadout):
+    states = some_states()
+    fresh.fit_scale(states, torch.tensor([1.0, 6.0, 2.0]))
+    fresh.prompt_attention.is_answer.fill_(1.0)
+    fresh(states).sum().backward()
+    lacking = [
+        name
+        for name, parameter in fresh.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert lacking == []
 
 
 def test_no_reward_is_above_the_ceiling_but_training_leaves_a_slope(damage: TokenDamageReadout):
-    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
-    damage.ceiling.fill_(torch.inf)
+    states = some_states()
     free = damage(states)
     low, middle, high = free.sort().values.tolist()
     damage.ceiling.fill_(middle)
@@ -147,7 +189,7 @@ def test_no_reward_is_above_the_ceiling_but_training_leaves_a_slope(damage: Toke
     assert slope.item() == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("gold", "headroom"), [([6.0, 2.0, 7.0, 7.0], 0.5), ([7.0] * 4, 0.0)])
+@pytest.mark.parametrize(("gold", "headroom"), [([6.0, 2.0, 7.0], 0.5), ([7.0] * 3, 0.0)])
 def test_training_aims_half_a_leap_above_the_ceiling(
     damage: TokenDamageReadout,
     token_damage: TokenDamageParams,
@@ -160,7 +202,7 @@ def test_training_aims_half_a_leap_above_the_ceiling(
     So does a loaded readout, as the one it was saved from.
     """
     gold_rewards = torch.tensor(gold)
-    damage.fit_scale(some_states([4, 6, 3, 5], [5, 6], [1, 0, 1, 0]), gold_rewards)
+    damage.fit_scale(some_states(), gold_rewards)
     loaded = new_readout(token_damage, small_sizes, seed=1)
     loaded.load_state_dict(damage.state_dict())
     for readout in (damage, loaded):
@@ -174,35 +216,14 @@ def test_training_aims_half_a_leap_above_the_ceiling(
         assert readout.bounded(rewards).tolist() == pytest.approx(expected)
 
 
-def test_fitting_brings_features_to_one_scale_and_rewards_to_their_mean(
-    damage: TokenDamageReadout,
-):
-    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
-    damage.fit_scale(states, torch.tensor([1.0, 6.0, 2.0]))
-    for name in ("rows", "lm_log_probs", "prompt_rows"):
-        fitted = getattr(damage.scale, name)
-        values = getattr(states, name)
-        torch.testing.assert_close(fitted.mean, values.mean(0), atol=1e-5, rtol=0)
-        deviation = values.std(0, correction=0)
-        torch.testing.assert_close(fitted.deviation, deviation, atol=1e-5, rtol=0)
-    assert damage.damage_reward.reward.bias.item() == 3.0
-    assert damage.ceiling.item() == 6.0
-    assert damage.headroom.item() == 2.0
-
-
-def test_dropout_is_on_in_training_only(
-    token_damage: TokenDamageParams, small_sizes: BackboneSizes
-):
-    """Where a token is judged and where the end is."""
-    params = token_damage.model_copy(update={"dropout": 0.5})
-    readout = new_readout(params, small_sizes, seed=0)
-    assert isinstance(readout, TokenDamageReadout)
-    states = some_states([4, 6, 3], [5, 6], [1, 0, 1])
-    assert torch.equal(readout.eval()(states), readout(states))
-    readout.train()
-    for module in (readout.token_judgement, readout.damage_sum.missing):
-        readout.token_judgement.dropout.probability = 0.0
-        readout.damage_sum.missing.dropout.probability = 0.0
-        assert torch.equal(readout(states), readout(states))
-        module.dropout.probability = 0.5
-        assert not torch.equal(readout(states), readout(states))
+def test_what_is_fitted_is_that_of_the_training_completions(fresh: TokenDamageReadout):
+    """The tokens are the completions' own, without their prompts' last ones."""
+    states = some_states()
+    fresh.fit_scale(states, torch.tensor([1.0, 6.0, 2.0]))
+    torch.testing.assert_close(fresh.scale.mean, states.prompt_rows.mean(0), atol=1e-5, rtol=0)
+    deviation = states.prompt_rows.std(0, correction=0)
+    torch.testing.assert_close(fresh.scale.deviation, deviation, atol=1e-5, rtol=0)
+    own = fresh.prompt_attention.is_answer.nonzero().flatten().tolist()
+    assert own == [1, 2, 3, 4, 6, 7, 8, 99]
+    assert fresh.damage_reward.reward.bias.item() == 3.0
+    assert (fresh.ceiling.item(), fresh.headroom.item()) == (6.0, 2.0)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from small_states import labelled, states_of
 from torch import Tensor
 
-from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
 from goldrm.training import batches as batches_module
 from goldrm.training.batches import Batch, LabelledCompletions
 
@@ -25,7 +24,7 @@ def test_batches_are_their_groups_one_after_the_other(data: st.DataObject):
     prompt_lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     prompts = torch.arange(float(sum(prompt_lengths))).split(prompt_lengths)
     prompt = [data.draw(st.integers(0, len(prompts) - 1)) for _ in gold]
-    completions = rows[:, None].expand(-1, 1 + LM_LOG_PROBS).split(all_lengths.tolist())
+    completions = rows[:, None].split(all_lengths.tolist())
     states = states_of(completions, [rows[:, None] for rows in prompts], prompt)
     whole = labelled(states, gold, sizes.tolist())
     by_completion = rows.split(all_lengths.tolist())
@@ -58,10 +57,12 @@ def test_batches_are_their_groups_one_after_the_other(data: st.DataObject):
 
 
 def content(batch: Batch) -> Content:
-    """Gold reward, rows and prompt's rows of each completion of a batch."""
+    """Gold reward, rows and prompt's rows of each completion of a batch; ids are rows' numbers."""
     states = batch.states
-    assert torch.equal(states.lm_log_probs[:, :1], states.rows[states.token_rows])
-    rows = [own.tolist() for own in states.lm_log_probs[:, 0].split(states.token_counts.tolist())]
+    assert states.row_token_ids.tolist() == states.rows[:, 0].tolist()
+    assert states.prompt_row_token_ids.tolist() == states.prompt_rows[:, 0].tolist()
+    tokens = states.rows[states.token_rows, 0].split(states.token_counts.tolist())
+    rows = [own.tolist() for own in tokens]
     of_prompts = states.prompt_rows[:, 0].split(states.prompt_token_counts.tolist())
     answered = [of_prompts[prompt].tolist() for prompt in states.prompt]
     return list(zip(batch.gold_rewards.tolist(), rows, answered, strict=True))
@@ -82,7 +83,6 @@ def test_pairs_by_hand():
 
 
 def test_batches_of_readouts_that_read_no_prompt():
-    """Nor what the language model expects."""
     [first, second] = of_one_token(torch.tensor([2.0, 1.0, 3.0]), [2, 1]).batches(
         torch.tensor([1, 0]), 1
     )
@@ -90,7 +90,7 @@ def test_batches_of_readouts_that_read_no_prompt():
         assert batch.gold_rewards.tolist() == gold
         assert batch.states.rows.shape == (len(gold), 1)
         assert batch.states.token_counts.tolist() == [1] * len(gold)
-        assert batch.states.lm_log_probs.numel() == batch.states.prompt_rows.numel() == 0
+        assert batch.states.prompt_rows.numel() == batch.states.prompt_row_token_ids.numel() == 0
         assert batch.states.prompt_token_counts.tolist() == [0]
 
 

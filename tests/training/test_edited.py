@@ -1,7 +1,6 @@
 """Edited completions are what they are said to be, with exact labels."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -35,17 +34,14 @@ def groups(task: Task) -> list[Group]:
     return list(map(Group, count(3, 2), task.space.ids_in("train")))
 
 
-def edited(task: Task, groups: list[Group], seed: int = 0, **changes: Any) -> EditedCompletions:
+def edited(task: Task, seed: int = 0, **changes: Any) -> EditedCompletions:
     """Makes the exact series, and what else is asked for."""
-    params = EditsParams(
-        lengths=0, misread=0, mistakes=0, random=0, kinds=list(KINDS), further_prompts=0
-    )
-    prompt_ids = {task.space[group.prompt_id]: group.prompt_id for group in groups}
-    return EditedCompletions(params.model_copy(update=changes), task, prompt_ids, seed)
+    params = EditsParams(lengths=0, mistakes=0, random=0, kinds=list(KINDS), further_prompts=0)
+    return EditedCompletions(params.model_copy(update=changes), task, seed)
 
 
 def table_of(rows: list[Row]) -> pd.DataFrame:
-    columns = ["group", "prompt_id", "context_prompt_id", "completion", "gold_reward"]
+    columns = ["group", "prompt_id", "completion", "gold_reward"]
     return pd.DataFrame(rows)[columns]
 
 
@@ -60,14 +56,14 @@ def values_of(text: str) -> tuple[int, ...]:
 )
 def test_labels_are_exact(task: Task, groups: list[Group], changes: dict[str, Any], most: int):
     """The exact series first; so many completions a group, but where they would leave the range."""
-    maker = edited(task, groups, **changes)
+    maker = edited(task, **changes)
     for group in groups:
         rows = table_of(list(maker.completions(group)))
         assert 0.8 * most <= len(rows) <= most
         exact = task.space[group.prompt_id].exact(100)
         assert values_of(rows["completion"][0]) == exact
-        for number, prompt_id, context, text, gold in rows.itertuples(index=False):
-            assert (number, prompt_id, context) == (*group, group.prompt_id)
+        for number, prompt_id, text, gold in rows.itertuples(index=False):
+            assert (number, prompt_id) == group
             values = values_of(text)
             assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
             assert all(0 <= value <= 100 for value in values)
@@ -75,7 +71,7 @@ def test_labels_are_exact(task: Task, groups: list[Group], changes: dict[str, An
 
 def test_other_lengths(task: Task, groups: list[Group]):
     """One term fewer and one more, that is where it isn't above 100."""
-    maker = edited(task, groups, lengths=1)
+    maker = edited(task, lengths=1)
     for group in groups:
         prompt = task.space[group.prompt_id]
         exact = prompt.exact(100)
@@ -88,7 +84,7 @@ def test_other_lengths(task: Task, groups: list[Group]):
 
 def test_random_edits_are_of_the_kinds_asked_for(task: Task, groups: list[Group]):
     """Truncated, up to three times over: a prefix of the exact series."""
-    maker = edited(task, groups, random=5, kinds=["truncated"])
+    maker = edited(task, random=5, kinds=["truncated"])
     lengths: Counter[int] = Counter()
     for group in groups:
         exact, *random = (values_of(row["completion"]) for row in maker.completions(group))
@@ -97,46 +93,6 @@ def test_random_edits_are_of_the_kinds_asked_for(task: Task, groups: list[Group]
         lengths.update(len(exact) - len(values) for values in random)
     assert set(lengths) >= {1, 2, 3}
     assert 0 not in lengths
-
-
-@pytest.mark.parametrize("misread", [1, 4])
-def test_prompts_are_misread_as_others_that_are_trained_on(
-    task: Task, groups: list[Group], misread: int
-):
-    """Read behind one that asks for a few terms more or fewer, labelled for the own one."""
-    some = [group for group in groups if task.space[group.prompt_id].terms < 8]
-    maker = edited(task, some, misread=misread)
-    trained_on = {group.prompt_id for group in some}
-    sizes: list[int] = []
-    for group in some:
-        prompt, exact = task.space[group.prompt_id], task.exact(group.prompt_id)
-        rows = table_of(list(maker.completions(group)))
-        rows = rows[rows["context_prompt_id"] != rows["prompt_id"]]
-        sizes.append(len(rows))
-        assert rows["context_prompt_id"].nunique() == len(rows) / 2 <= misread
-        for _, prompt_id, context, text, gold in rows.itertuples(index=False):
-            assert prompt_id == group.prompt_id
-            assert context in trained_on
-            other = task.space[context]
-            assert replace(other, terms=prompt.terms) == prompt
-            assert 1 <= abs(other.terms - prompt.terms) <= 2
-            values = values_of(text)
-            assert values in (exact, other.exact(100))
-            assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
-    assert sum(size > 0 for size in sizes) > len(some) / 2
-    assert max(sizes) == 2 * min(misread, 2)  # of 5, 6 and 7 terms two are others
-
-
-def test_a_prompt_cut_at_max_value_is_not_taken_for_one_that_asks_for_the_same(
-    dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
-):
-    """From 95 on by 1 there are six terms, whether six or seven are asked for."""
-    task = Task(dictionary, task_params, gold_reward_params)
-    ids = [task.space.id_of(Prompt(1, start=95, difference=1, terms=n)) for n in (5, 6, 7)]
-    groups = list(map(Group, count(), ids))
-    maker = edited(task, groups, misread=4)
-    contexts = [{row["context_prompt_id"] for row in maker.completions(group)} for group in groups]
-    assert contexts == [{*ids}, {ids[0], ids[1]}, {ids[0], ids[2]}]
 
 
 def test_mistakes_are_the_likely_ones(task: Task):
@@ -149,7 +105,7 @@ def test_mistakes_are_the_likely_ones(task: Task):
     for position, value in enumerate(range(5)):
         probs[position, ids[value]] = 0.98
     probs[:, task.dictionary.eos_id] = 0.9
-    maker = edited(task, [group], mistakes=300)
+    maker = edited(task, mistakes=300)
     rows = list(maker.mistakes(group, probs.double()))
     assert rows == list(maker.mistakes(group, probs.double()))
     texts = Counter(row["completion"] for row in rows)
@@ -166,7 +122,6 @@ def test_mistakes_are_the_likely_ones(task: Task):
         wrong = next(i for i, value in enumerate(values) if exact[i : i + 1] != (value,))
         assert values[wrong:] == tuple(range(values[wrong], 101))[: max(5 - wrong, 1)]
         assert (row["group"], row["prompt_id"]) == group
-        assert row["context_prompt_id"] == group.prompt_id
         assert row["gold_reward"] == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
 
 
@@ -176,7 +131,7 @@ def test_groups_of_one_prompt_make_mistakes_of_their_own(task: Task, groups: lis
     probs = torch.full((len(task.exact(prompt_id)) + 1, len(task.dictionary)), 0.01).double()
 
     def texts(number: int, seed: int) -> list[str]:
-        maker = edited(task, groups, seed, mistakes=10)
+        maker = edited(task, seed, mistakes=10)
         return [row["completion"] for row in maker.mistakes(Group(number, prompt_id), probs)]
 
     assert texts(3, 0) == texts(3, 0)
@@ -185,9 +140,9 @@ def test_groups_of_one_prompt_make_mistakes_of_their_own(task: Task, groups: lis
 
 
 def test_a_groups_completions_depend_on_seed_and_group_alone(task: Task, groups: list[Group]):
-    maker = edited(task, groups, random=4, misread=1)
-    again = edited(task, groups, random=4, misread=1)
-    other = edited(task, groups, seed=1, random=4, misread=1)
+    maker = edited(task, random=4)
+    again = edited(task, random=4)
+    other = edited(task, seed=1, random=4)
     rows = [list(maker.completions(group)) for group in groups]
     assert rows == [list(again.completions(group)) for group in groups[::-1]][::-1]
     assert rows != [list(other.completions(group)) for group in groups]

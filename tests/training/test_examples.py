@@ -15,9 +15,16 @@ from goldrm.generation.pairs import preference_pairs
 from goldrm.generation.preferences import COMPLETION_COLUMNS
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, HoldoutParams, TaskParams
+from goldrm.task.series import SPLITS, Prompt
 from goldrm.task.task import Task
 from goldrm.training.edited import Group, Row
-from goldrm.training.examples import COLUMNS, Examples, training_set, validation_set
+from goldrm.training.examples import (
+    COLUMNS,
+    Examples,
+    met_test_series,
+    training_set,
+    validation_set,
+)
 from goldrm.training.params import DataParams, EditsParams
 
 # A group's gold rewards differ, but where a text repeats another or its last number.
@@ -53,9 +60,7 @@ def data() -> DataParams:
 
 def with_edits(data: DataParams, **changes: Any) -> DataParams:
     """Also the exact series, and what else is asked for."""
-    none = EditsParams(
-        lengths=0, misread=0, mistakes=0, random=0, kinds=list(KINDS), further_prompts=0
-    )
+    none = EditsParams(lengths=0, mistakes=0, random=0, kinds=list(KINDS), further_prompts=0)
     return data.model_copy(update={"edits": none.model_copy(update=changes)})
 
 
@@ -117,12 +122,11 @@ def test_sampled_completions_asked_for(
     completions = sampled(task)
     found = table_of(training_set(completions, task, data.model_copy(update=changes), seed=0))
     assert texts_of(found) == expected
-    assert list(found.columns) == COLUMNS
-    completions["context_prompt"] = completions["prompt"]
+    assert found.dtypes.astype(str).to_dict() == COLUMNS
     kept = completions.drop_duplicates(["group", "completion"]).merge(
         found[["group", "completion"]], on=["group", "completion"]
     )
-    assert_frame_equal(found, kept[COLUMNS])
+    assert_frame_equal(found, kept[list(COLUMNS)])
 
 
 two_texts = st.lists(st.sampled_from(["1", "1 1", "2", "30", "4 5"]), min_size=2, max_size=2)
@@ -144,8 +148,31 @@ def test_validation_set_is_each_sampled_completion_once(task: Task):
     completions = sampled(task)
     found = table_of(validation_set(completions, task))
     expected = completions.drop_duplicates(["group", "completion"], ignore_index=True)
-    expected["context_prompt"] = expected["prompt"]
-    assert_frame_equal(found, expected[COLUMNS])
+    assert_frame_equal(found, expected[list(COLUMNS)])
+
+
+def test_a_sampled_series_of_a_later_split_is_left_out(
+    dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
+):
+    """A prompt of the train split and one of validation, answered with a series of each split."""
+    task = Task(dictionary, task_params, gold_reward_params)
+    train, validation, _ = ids = [
+        task.space.id_of(Prompt(1, start, difference, terms=5))
+        for start, difference in ((0, 1), (2, 2), (1, 7))
+    ]
+    assert tuple(map(task.split_of, ids)) == SPLITS
+    answers = {i: pd.DataFrame([task.series(0, i, task.exact(j)) for j in ids]) for i in ids}
+    data = DataParams(num_pairs=None, completions_per_prompt=None, ties=True, edits=None)
+    trained_on = table_of(training_set(answers[train], task, data, seed=0))
+    assert texts_of(trained_on) == [["0 1 2 3 4"]]
+    validated_on = table_of(validation_set(answers[validation], task))
+    assert texts_of(validated_on) == [["0 1 2 3 4", "2 4 6 8 10"]]
+
+
+def test_series_met_are_counted_once(task: Task):
+    """Exact ones of the test split, whose only family here is 1 8 15 …"""
+    met = ["1 8 15 22 29", "1 8 15 22 29 36", "1 8 15 22 29", "1 8 15", "0 7 14 21 28", "8 15 22"]
+    assert met_test_series(pd.DataFrame({"completion": met}), task) == 2
 
 
 # Edited ones, and further prompts
@@ -173,21 +200,6 @@ def test_edited_completions_join_their_group(task: Task, data: DataParams):
     assert of_mistakes["gold_reward"].tolist() == [1.5, 1.5]
 
 
-def test_a_misread_completion_is_not_the_one_that_is_read_right(task: Task, data: DataParams):
-    """The exact series is there behind the own prompt and behind another."""
-    edits = with_edits(data, misread=1, further_prompts=100)
-    examples = training_set(sampled(task), task, edits, seed=0)
-    found = table_of(examples)
-    assert not found.duplicated(["group", "context_prompt", "completion"]).any()
-    exact = found[found["gold_reward"] == 7.0]
-    behind = exact.groupby("group")["context_prompt"].agg(["size", "nunique"])
-    assert (behind["size"] == behind["nunique"]).all()
-    assert behind["size"].max() == 2
-    others = found[found["context_prompt"] != found["prompt"]]
-    assert others["group"].nunique() > 50
-    assert set(others["context_prompt"]) <= set(found["prompt"])
-
-
 def test_groups_are_in_the_order_of_their_prompts(task: Task, data: DataParams):
     examples = training_set(sampled(task), task, with_edits(data, further_prompts=30), seed=0)
     assert [group.prompt_id for group in examples.groups] == sorted(
@@ -198,12 +210,13 @@ def test_groups_are_in_the_order_of_their_prompts(task: Task, data: DataParams):
 
 
 def test_further_prompts_are_the_train_splits(task: Task, data: DataParams):
-    """Each a group of its own, behind the sampled ones; all there are where more are asked for.
+    """Each a group of its own, behind the sampled ones; all others where more are asked for.
 
     Those that repeat a number first.
     """
     completions, in_train = sampled(task), task.space.ids_in("train")
-    for asked, expected in [(50, 50), (1000, len(in_train))]:
+    others = set(in_train) - set(completions["prompt_id"])
+    for asked, expected in [(50, 50), (1000, len(in_train) - len(TEXTS))]:
         edits = with_edits(data, random=2, further_prompts=asked)
         examples = training_set(completions, task, edits, seed=0)
         found = table_of(examples)
@@ -212,8 +225,8 @@ def test_further_prompts_are_the_train_splits(task: Task, data: DataParams):
         assert (of_group["nunique"] == 1).all()
         assert (of_group["size"].min(), of_group["size"].max()) == (2, 3)
         assert of_group["first"].nunique() == len(of_group) == expected
-        assert set(of_group["first"]) <= set(in_train)
-        repeating = {i for i in in_train if task.space[i].repeats_a_number}
+        assert set(of_group["first"]) <= others
+        repeating = {i for i in others if task.space[i].repeats_a_number}
         assert len(repeating & set(of_group["first"])) == min(len(repeating), expected)
         assert found["group"].drop_duplicates().tolist() == [
             group.number for group in examples.groups
@@ -279,12 +292,18 @@ def test_a_group_is_the_same_whichever_are_asked_for_with_it(
     task: Task, data: DataParams, chosen: list[int]
 ):
     """In any process, and again after a kill."""
-    edits = with_edits(data, random=2, misread=1, further_prompts=30)
+    edits = with_edits(data, random=2, lengths=1, further_prompts=30)
     examples = training_set(sampled(task), task, edits, seed=0)
     whole = table_of(examples)
     groups = [examples.groups[number] for number in chosen]
     expected = pd.concat([whole[whole["group"] == group.number] for group in groups])
     assert_frame_equal(examples.table(groups), expected.reset_index(drop=True))
+
+
+def test_no_groups_have_no_rows(task: Task, data: DataParams):
+    found = training_set(sampled(task), task, data, seed=0).table([])
+    assert found.dtypes.astype(str).to_dict() == COLUMNS
+    assert found.empty
 
 
 def test_groups_without_edits_have_what_was_sampled(task: Task, data: DataParams):

@@ -1,6 +1,8 @@
 """The loop trains as the notebook's does, keeps the best step, and survives being killed."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from notebook_reference import (
     training_loss,
     training_step,
 )
-from small_states import labelled, states_of
+from small_states import labelled, states_of, token_states
 from torch import Tensor, nn
 
 from goldrm.commands.params import Params
@@ -26,9 +28,9 @@ from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
 from goldrm.reward_model.params import LastTokenParams, TokenDamageParams
 from goldrm.reward_model.reading import last_hidden_states
+from goldrm.reward_model.readout import Readout
 from goldrm.reward_model.states import States
 from goldrm.reward_model.token_damage import TokenDamageReadout
 from goldrm.training import batches as batches_module
@@ -79,19 +81,24 @@ def watched(readout: nn.Module, killed_at: int | None = None) -> list[Tensor]:
     return batches
 
 
-def some_groups(count: int, seed: int = 0, size: int = 2, longest: int = 1) -> LabelledCompletions:
-    """Groups of so many completions, gold rewards descending, of 1 to `longest` rows each.
-
-    Longer ones are a readout's of every token, and each two groups share a prompt.
-    """
+def some_groups(count: int, seed: int = 0, size: int = 2) -> LabelledCompletions:
+    """Groups of so many completions of one row, gold rewards descending."""
     generator = torch.Generator().manual_seed(seed)
     gold_rewards = 1 + 6 * torch.rand(count, size, generator=generator).sort(descending=True)[0]
-    lengths = torch.randint(1, longest + 1, (count * size,), generator=generator).tolist()
-    width = D if longest == 1 else 2 * D + LM_LOG_PROBS
-    rows = torch.randn(sum(lengths), width, generator=generator).split(lengths)
-    prompts = torch.randn(3 * count, D, generator=generator).split(3) if longest > 1 else ()
-    prompt = [i // (2 * size) for i in range(count * size)] if longest > 1 else ()
-    return labelled(states_of(rows, prompts, prompt), gold_rewards.flatten(), [size] * count)
+    return groups_of(torch.randn(count * size, D, generator=generator), gold_rewards, size)
+
+
+def groups_of_tokens(count: int, seed: int = 0) -> LabelledCompletions:
+    """Groups of three completions of up to 5 tokens; each two groups share a prompt."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(length: int) -> list[int]:
+        return torch.randint(129, (length,), generator=generator).tolist()
+
+    completions = [drawn(i % 6) for i in range(3 * count)]
+    prompts = [(drawn(3), torch.randn(3, D, generator=generator)) for _ in range(count)]
+    states = token_states(completions, prompts, [i // 6 for i in range(3 * count)])
+    return replace(some_groups(count, seed, size=3), states=states)
 
 
 def groups_of(rows: Tensor, gold_rewards: Tensor, size: int = 2) -> LabelledCompletions:
@@ -340,19 +347,30 @@ def test_low_training_loss_stops(
     assert losses[-1] < 1.5 <= min(losses[:-1])
 
 
+class DroppingReadout(LastTokenReadout):
+    """Without some of its features while it trains."""
+
+    def unbounded(self, states: States) -> Tensor:
+        rows = nn.functional.dropout(states.rows, 0.3, self.training)
+        return super().unbounded(replace(states, rows=rows))
+
+
+def dropping(readout: LastTokenReadout) -> Readout:
+    """One with the weights of another readout."""
+    made = DroppingReadout(D)
+    made.load_state_dict(readout.state_dict())
+    return made
+
+
 def test_dropout_is_on_while_training_and_off_in_validation(
-    token_damage: TokenDamageParams,
-    small_sizes: BackboneSizes,
-    training: TrainingParams,
-    resume_point: ResumePoint,
+    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint
 ):
     """On one batch, with a learning rate that moves nothing: the losses differ by dropout alone."""
-    params = token_damage.model_copy(update={"dropout": 0.5})
-    readout, groups = new_readout(params, small_sizes, seed=0), some_groups(4, longest=9)
+    groups = some_groups(4)
     training = training.model_copy(
         update={"learning_rate": 1e-12, "weight_decay": 0.0, "epochs": 3}
     )
-    curve = train_readout(readout, groups, groups, training, 0, resume_point).curve
+    curve = train_readout(dropping(readout), groups, groups, training, 0, resume_point).curve
     assert len({round(row["validation_loss"], 5) for row in curve}) == 1
     assert len({round(row[name], 5) for row in curve for name in row if "loss" in name}) == 4
 
@@ -360,30 +378,29 @@ def test_dropout_is_on_while_training_and_off_in_validation(
 # Resuming
 
 
-@pytest.fixture(params=["last_token", "token_damage"])
+@pytest.fixture(params=["dropping", "token_damage"])
 def fresh(
     request: pytest.FixtureRequest,
-    last_token: LastTokenParams,
+    readout: LastTokenReadout,
     token_damage: TokenDamageParams,
     small_sizes: BackboneSizes,
-):
-    """Makes readouts of a kind, all alike, with dropout where they have it."""
-    params = {
-        "last_token": last_token,
-        "token_damage": token_damage.model_copy(update={"dropout": 0.3}),
-    }[request.param]
-    return lambda: new_readout(params, small_sizes, seed=0)
+) -> Callable[[], Readout]:
+    """Makes readouts of a kind, all alike."""
+    if request.param == "dropping":
+        return lambda: dropping(readout)
+    return lambda: new_readout(token_damage, small_sizes, seed=0)
 
 
-def fitting(readout: nn.Module, count: int, seed: int = 0) -> LabelledCompletions:
+def fitting(readout: Readout, count: int, seed: int = 0) -> LabelledCompletions:
     """Groups of three that a readout can read."""
-    longest = 6 if isinstance(readout, TokenDamageReadout) else 1
-    return some_groups(count, seed, size=3, longest=longest)
+    if isinstance(readout, TokenDamageReadout):
+        return groups_of_tokens(count, seed)
+    return some_groups(count, seed, size=3)
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 5, 6, 7, 11, 15])
 def test_killed_training_ends_in_the_same_bytes(
-    fresh, training: TrainingParams, tmp_path: Path, killed_at: int
+    fresh: Callable[[], Readout], training: TrainingParams, tmp_path: Path, killed_at: int
 ):
     """Two steps an epoch, a resume point every three epochs: after steps 6 and 12."""
     training = training.model_copy(update={"schedule": "cosine"})
@@ -405,7 +422,10 @@ def test_killed_training_ends_in_the_same_bytes(
 
 @pytest.mark.parametrize("rule", [{"stop_loss": 1.5}, {"patience": 1}], ids=str)
 def test_finished_training_is_not_trained_further(
-    fresh, training: TrainingParams, resume_point: ResumePoint, rule: dict[str, Any]
+    fresh: Callable[[], Readout],
+    training: TrainingParams,
+    resume_point: ResumePoint,
+    rule: dict[str, Any],
 ):
     """Where the last epoch didn't end it."""
     data = fitting(fresh(), 8), fitting(fresh(), 8, seed=1)
@@ -419,7 +439,9 @@ def test_finished_training_is_not_trained_further(
     assert (content(second), second.curve, second.best) == (content(first), first.curve, first.best)
 
 
-def test_same_seed_same_bytes(fresh, training: TrainingParams, tmp_path: Path):
+def test_same_seed_same_bytes(
+    fresh: Callable[[], Readout], training: TrainingParams, tmp_path: Path
+):
     groups = fitting(fresh(), 9)
     runs: list[Trained] = []
     for run, (seed, global_seed) in enumerate([(0, 1), (0, 2), (1, 2)]):

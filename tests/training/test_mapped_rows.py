@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
     with RowWriter(tmp_path / "rows.bin") as writer:
         for part in ROWS.split([7, 0, 1, 12]):
             writer.append(part)
-    assert writer.shape == (20, 3)
+    assert (writer.shape, writer.dtype) == ((20, 3), torch.float16)
     return tmp_path / "rows.bin"
 
 

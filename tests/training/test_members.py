@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from pandas.testing import assert_frame_equal
 
 from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
@@ -25,9 +26,7 @@ from goldrm.training.params import EditsParams, Recipe
 
 @pytest.fixture
 def recipe(params: Params, token_damage: TokenDamageParams) -> Recipe:
-    edits = EditsParams(
-        lengths=0, misread=0, mistakes=0, random=1, kinds=["one_off"], further_prompts=2
-    )
+    edits = EditsParams(lengths=0, mistakes=0, random=1, kinds=["one_off"], further_prompts=2)
     notebook = params.models["notebook"]
     training = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01}
     return Recipe(
@@ -61,17 +60,17 @@ def test_members_differ_by_their_seeds_alone(
     recipe: Recipe,
     tmp_path: Path,
 ):
-    """Each begins with weights of its own, and has the scale and ceiling of all training rows."""
+    """Each begins with weights of its own, and has scale and ceiling of what is trained on."""
     trained = train_members(backbone, task, sampled, recipe, 5, tmp_path, ALONE)
     assert trained is not None
     first, second = trained.states
     examples = training_set(sampled["train"], task, recipe.data, 5)
+    assert_frame_equal(trained.examples, examples.table(examples.groups))
     labelled = labelled_completions(tmp_path / "train")
     for state in trained.states:
-        for name in ("rows", "lm_log_probs", "prompt_rows"):
-            expected = getattr(labelled.states, name).float().mean(0)
-            torch.testing.assert_close(state[f"scale.{name}.mean"], expected, atol=1e-4, rtol=0)
-        assert state["ceiling"] == examples.table(examples.groups)["gold_reward"].max()
+        expected = labelled.states.prompt_rows.float().mean(0)
+        torch.testing.assert_close(state["scale.mean"], expected, atol=1e-4, rtol=0)
+        assert state["ceiling"] == trained.examples["gold_reward"].max()
     initial = new_readout(recipe.readout, backbone.sizes, stream_seed(5, "member", 1))
     initial.fit_scale(labelled.states, labelled.gold_rewards)
     moved = {n: float((second[n] - t.detach()).abs().max()) for n, t in initial.named_parameters()}
@@ -102,7 +101,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
 ):
     kept_out: dict[str, Any] = {"holdout": HoldoutParams(template=holdout, difference=[], terms=[])}
     strict = Task(task.dictionary, task.params.model_copy(update=kept_out), params.gold_reward)
-    readout = recipe.readout.model_copy(update={"layers": layers})
+    readout = recipe.readout.model_copy(update={"prompt_layers": layers})
     changed = recipe.model_copy(update={"readout": readout})
     with pytest.raises(GoldrmError, match=sentence):
         train_members(backbone, strict, sampled, changed, 0, tmp_path, ALONE)

@@ -20,8 +20,6 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # The longest exact series, 14 terms, grows to the 20 tokens that are sampled at most.
 MAX_ADDED_TERMS = 6
-# How many terms more (fewer, where negative) than it does a misread prompt is taken to ask for.
-MISREAD_ADDED_TERMS = (-2, -1, 1, 2)
 
 
 class Edit(NamedTuple):

@@ -175,25 +175,17 @@ def _within_prompts(completions: pd.DataFrame, bootstrap: Bootstrap) -> dict[str
     return estimates
 
 
-def headline(
-    statistics: pd.DataFrame, pairs: pd.DataFrame, models: Sequence[str]
-) -> dict[str, float]:
-    """What stands in metrics/eval.json: each model's accuracy, and what it is measured on.
+def headline(statistics: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
+    """What stands in metrics/eval.json: each model's accuracy, and over how many pairs.
 
     Args:
         statistics: of `ranking_statistics`, with a column model.
-        pairs: `pairs_with_rewards` or as sampled.
         models: whose accuracy is told, unless there is none, for want of pairs.
     """
     accuracy = statistics[statistics["statistic"] == "accuracy"].set_index("model")
     values = {name: round(float(accuracy["value"][name]), 4) for name in models}
     told = {name: value for name, value in values.items() if not np.isnan(value)}
-    counts = {
-        "pairs": len(pairs),
-        "prompts": pairs["prompt_id"].nunique(),
-        "families": int(accuracy["families"].iloc[0]),
-    }
-    return {**told, **counts}
+    return {**told, "pairs": int(accuracy["n"].iloc[0])}
 
 
 def _rows(estimates: Mapping[str, Estimate]) -> pd.DataFrame:

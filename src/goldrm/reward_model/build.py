@@ -13,7 +13,7 @@ def empty_readout(params: ReadoutParams, sizes: BackboneSizes) -> Readout:
     """A readout of the kind that `params` are of, with whatever weights PyTorch gives it."""
     if isinstance(params, LastTokenParams):
         return LastTokenReadout(sizes.d)
-    return TokenDamageReadout(params, sizes.d)
+    return TokenDamageReadout(params, sizes)
 
 
 def new_readout(params: ReadoutParams, sizes: BackboneSizes, seed: int) -> Readout:
@@ -32,7 +32,7 @@ def new_readout(params: ReadoutParams, sizes: BackboneSizes, seed: int) -> Reado
     deepest = max(readout.reading.layers, default=0)
     if deepest > sizes.num_layers:
         raise GoldrmError(
-            f"readout.layers or readout.prompt_layers ask for layer {deepest}, but the language "
+            f"readout.prompt_layers asks for layer {deepest}, but the language "
             f"model has {sizes.num_layers}. Lower it."
         )
     return readout

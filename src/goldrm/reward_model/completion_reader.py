@@ -81,21 +81,15 @@ class CompletionReader:
 
     @torch.no_grad()
     def read(
-        self,
-        prompts: Sequence[list[int]],
-        completions: Sequence[list[int]],
-        context_prompts: Sequence[list[int]] | None = None,
+        self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
     ) -> ReadCompletions:
-        """Read completions behind prompts.
+        """Read completions behind their prompts.
 
         Args:
             prompts: token ids of each completion's prompt.
             completions: token ids of each, at least one.
-            context_prompts: token ids of the prompts behind which the completions are read; None:
-                behind their own.
         """
-        contexts = prompts if context_prompts is None else context_prompts
-        paths = [self._add(*texts) for texts in zip(prompts, completions, contexts, strict=True)]
+        paths = [self._add(*texts) for texts in zip(prompts, completions, strict=True)]
         self._tree.read()
         nodes, token_rows = _numbered(node for path in paths for node in path.tokens)
         distinct_prompts, prompt = _numbered(path.prompt for path in paths)
@@ -109,16 +103,13 @@ class CompletionReader:
             prompt=self._tensor(prompt),
         )
 
-    def _add(self, prompt: list[int], completion: list[int], context_prompt: list[int]) -> "_Path":
+    def _add(self, prompt: list[int], completion: list[int]) -> "_Path":
         sizes = self.backbone.sizes
         completion = completion[-(sizes.context_length - 1) :]
         width = min(self._prompt_width, sizes.context_length - len(completion))
-        nodes = self._tree.add([*self._right_aligned(context_prompt, width), *completion])
-        own = nodes
-        if prompt != context_prompt:
-            own = self._tree.add(self._right_aligned(prompt, width))
+        nodes = self._tree.add([*self._right_aligned(prompt, width), *completion])
         first = max(width - max(len(prompt), 1), 0)  # of an empty prompt a padding token counts
-        return _Path(nodes[width - 1 :], tuple(own[first:width]), [*completion, sizes.eos_int])
+        return _Path(nodes[width - 1 :], tuple(nodes[first:width]), [*completion, sizes.eos_int])
 
     def _right_aligned(self, prompt: list[int], width: int) -> list[int]:
         """The last `width` tokens, behind padding where there are fewer."""
@@ -135,6 +126,10 @@ class CompletionReader:
     def top_rows(self, nodes: Sequence[int]) -> Float[Tensor, "nodes embd"]:
         """Hidden states of nodes after the last block, which predict what is said next."""
         return self.rows(nodes, self._layers[-1:])
+
+    def token_ids(self, nodes: Sequence[int]) -> Int[Tensor, " nodes"]:
+        """The token of each node."""
+        return self._tensor([self._tree.tokens[node] for node in nodes])
 
     def _tensor(self, numbers: Sequence[int]) -> Int[Tensor, " numbers"]:
         return torch.tensor(numbers, dtype=torch.int64, device=self._tree.states.device)

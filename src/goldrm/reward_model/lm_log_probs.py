@@ -7,36 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader, ReadCompletions
+from goldrm.reward_model.completion_reader import CompletionReader
 
-LM_LOG_PROBS = 3  # numbers that `lm_log_probs` gives of each token
-LOWEST_LOG_PROB = -20.0  # nats: infinities, and float16's coarse large numbers, would outweigh all
-
-
-@torch.no_grad()
-def lm_log_probs(
-    reader: CompletionReader, completions: ReadCompletions
-) -> Float[Tensor, "tokens 3"]:
-    """What the language model expects after each token of completions.
-
-    Args:
-        reader: has read the completions.
-        completions: what it has read.
-
-    Returns:
-        Log-probabilities of what is said next (after the last token: the end), of the end, and of
-        the likeliest token; none is below `LOWEST_LOG_PROB`.
-    """
-    backbone = reader.backbone
-    logits = backbone.token_prediction(reader.top_rows(completions.nodes))
-    log_probs = torch.log_softmax(logits, dim=-1)  # (nodes, vocabulary)
-    rows = completions.token_rows
-    expected = (
-        log_probs[rows, completions.next_tokens],
-        log_probs[rows, backbone.sizes.eos_int],
-        log_probs.max(dim=1).values[rows],
-    )
-    return torch.stack(expected, dim=1).clamp(min=LOWEST_LOG_PROB)
+LOWEST_LOG_PROB = -20.0  # nats: infinities would outweigh all
 
 
 @torch.no_grad()
@@ -56,10 +29,11 @@ def next_token_probs(
     return list(probs[read.token_rows].split(read.token_counts.tolist()))
 
 
+@torch.no_grad()
 def log_probabilities(
     backbone: Backbone, prompts: Sequence[list[int]], completions: Sequence[list[int]]
 ) -> list[Float[Tensor, " _tokens"]]:
-    """The log-probability of each completion's tokens and of its end.
+    """The log-probability of each completion's tokens and of its end, at least `LOWEST_LOG_PROB`.
 
     Args:
         backbone: the frozen language model; it is put into evaluation mode.
@@ -68,4 +42,6 @@ def log_probabilities(
     """
     reader = CompletionReader(backbone)
     read = reader.read(prompts, completions)
-    return list(lm_log_probs(reader, read)[:, 0].split(read.token_counts.tolist()))
+    logits = backbone.token_prediction(reader.top_rows(read.nodes))
+    log_probs = torch.log_softmax(logits, dim=-1)[read.token_rows, read.next_tokens]
+    return list(log_probs.clamp(min=LOWEST_LOG_PROB).split(read.token_counts.tolist()))

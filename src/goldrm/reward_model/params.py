@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from goldrm.common.params import Probability, Section
+from goldrm.common.params import Section
 
 
 def _ascending(layers: list[int]) -> list[int]:
@@ -25,14 +25,12 @@ class LastTokenParams(Section):
 
 
 class TokenDamageParams(Section):
-    """A readout that sees every token, through several layers."""
+    """A readout that sees every token of the completion and the prompt's hidden states."""
 
     kind: Literal["token_damage"]
-    layers: Layers
     prompt_layers: Layers
     hidden_size: int = Field(ge=1, le=65_536)
     damage_kinds: int = Field(ge=1, le=65_536)
-    dropout: Probability
 
 
 ReadoutParams = Annotated[LastTokenParams | TokenDamageParams, Field(discriminator="kind")]

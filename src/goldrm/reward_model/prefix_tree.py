@@ -19,7 +19,11 @@ NODES_READ_TOGETHER = 128  # their activations should fit the processor's cache
 
 
 class PrefixTree:
-    """Sequences of tokens, and the hidden states of every token of them."""
+    """Sequences of tokens, and the hidden states of every token of them.
+
+    Attributes:
+        tokens: the token of each node.
+    """
 
     def __init__(self, backbone: Backbone, layers: Sequence[int]) -> None:
         """An empty tree.
@@ -31,7 +35,7 @@ class PrefixTree:
         """
         self._backbone, self._layers = backbone, layers
         self._nodes: dict[tuple[int, int], int] = {}  # what a token behind a node is
-        self._tokens: list[int] = []
+        self.tokens: list[int] = []
         self._paths: list[list[int]] = []  # to each node, itself included
         weight, sizes = backbone.token_prediction.weight, backbone.sizes
         heads = (2, sizes.num_heads, sizes.d // sizes.num_heads)
@@ -46,9 +50,9 @@ class PrefixTree:
         """
         path: list[int] = []
         for token in tokens:
-            node = self._nodes.setdefault((path[-1] if path else -1, token), len(self._tokens))
-            if node == len(self._tokens):
-                self._tokens.append(token)
+            node = self._nodes.setdefault((path[-1] if path else -1, token), len(self.tokens))
+            if node == len(self.tokens):
+                self.tokens.append(token)
                 self._paths.append([*path, node])
             path.append(node)
         return path
@@ -60,7 +64,7 @@ class PrefixTree:
 
     def read(self) -> None:
         """Read the nodes that are new."""
-        new = range(len(self._states), len(self._tokens))
+        new = range(len(self._states), len(self.tokens))
         self._keys_and_values = _longer(self._keys_and_values, 1, len(new))
         self._states = _longer(self._states, 0, len(new))
         ascending = sorted(new, key=self._depth)
@@ -75,7 +79,7 @@ class PrefixTree:
     def _hidden_states(self, nodes: list[int]) -> Float[Tensor, "nodes embds"]:
         """What the language model makes of new nodes of one depth, whose paths were read before."""
         device = self._states.device
-        tokens = torch.tensor([[self._tokens[node]] for node in nodes], device=device)
+        tokens = torch.tensor([[self.tokens[node]] for node in nodes], device=device)
         paths = torch.tensor([self._paths[node] for node in nodes], device=device)
         cache = _PathCache(self._keys_and_values, paths)
         return self._backbone.hidden_states(tokens, cache, layers=self._layers).squeeze(1)

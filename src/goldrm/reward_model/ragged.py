@@ -62,12 +62,6 @@ class Ragged:
         shape = (len(self), int(self.lengths.max()), values.shape[1])
         return values.new_full(shape, padding).index_put((self.owners, self.positions), values)
 
-    def from_padded(
-        self, padded: Float[Tensor, "items longest features"]
-    ) -> Float[Tensor, "elements features"]:
-        """The values side by side again, without padding."""
-        return padded[self.owners, self.positions]
-
 
 @dataclass(frozen=True, eq=False)
 class Distinct:

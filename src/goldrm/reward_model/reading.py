@@ -1,7 +1,8 @@
-"""What a readout reads of completions: hidden states of every token, or of the last one."""
+"""What a readout reads of completions: the prompt's states and all tokens, or the last state."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.completion_reader import CompletionReader
-from goldrm.reward_model.lm_log_probs import lm_log_probs
 from goldrm.reward_model.states import States
 
 
@@ -35,7 +35,6 @@ class Reading(ABC):
         reader: CompletionReader,
         prompts: Sequence[list[int]],
         completions: Sequence[list[int]],
-        context_prompts: Sequence[list[int]] | None = None,
     ) -> States:
         """Read completions.
 
@@ -43,8 +42,6 @@ class Reading(ABC):
             reader: what `reader` made; what it has read before it doesn't read again.
             prompts: token ids of each completion's prompt, not empty where the completion is.
             completions: token ids of each, at least one.
-            context_prompts: token ids of the prompts behind which the completions are read; None:
-                behind their own.
         """
 
 
@@ -62,20 +59,19 @@ class LastTokenReading(Reading):
         reader: CompletionReader,
         prompts: Sequence[list[int]],
         completions: Sequence[list[int]],
-        context_prompts: Sequence[list[int]] | None = None,
     ) -> States:
         """See `Reading.read`; of the prompt nothing is read by itself."""
-        contexts = prompts if context_prompts is None else context_prompts
-        sequences = [context + own for context, own in zip(contexts, completions, strict=True)]
+        sequences = [prompt + own for prompt, own in zip(prompts, completions, strict=True)]
         rows = last_hidden_states(reader.backbone, sequences)
         token_rows = torch.arange(len(rows), device=rows.device)
         no_prompt = token_rows.new_zeros(1)  # one prompt, without tokens
         return States(
             rows=rows,
+            row_token_ids=token_rows.new_tensor([sequence[-1] for sequence in sequences]),
             token_rows=token_rows,
-            lm_log_probs=rows[:, :0],
             token_counts=torch.ones_like(token_rows),
             prompt_rows=rows[:0, :0],
+            prompt_row_token_ids=token_rows[:0],
             prompt_token_counts=no_prompt,
             prompt=torch.zeros_like(token_rows),
         )
@@ -94,31 +90,38 @@ def last_hidden_states(
     return backbone.eval().last_states(sequences)
 
 
-class EveryTokenReading(Reading):
-    """Every token's hidden states, what the language model expects there, and the prompt's."""
+class PromptReading(Reading):
+    """The hidden states of the prompt's tokens; of the completion which tokens it has.
+
+    So what the language model makes of a completion isn't read: on families that it hasn't seen it
+    often takes its own mistakes for right.
+    """
 
     stored_dtype = torch.float16
 
-    def __init__(self, completion_layers: Sequence[int], prompt_layers: Sequence[int]) -> None:
-        """After which blocks a completion's states and a prompt's are read, 0: the embeddings."""
-        self.completion_layers, self.prompt_layers = completion_layers, prompt_layers
-        self.layers = tuple(sorted({*completion_layers, *prompt_layers}))
+    def __init__(self, layers: Sequence[int]) -> None:
+        """After which blocks the states are read, 0: the embeddings."""
+        self.layers = tuple(layers)
 
     def read(
         self,
         reader: CompletionReader,
         prompts: Sequence[list[int]],
         completions: Sequence[list[int]],
-        context_prompts: Sequence[list[int]] | None = None,
     ) -> States:
         """See `Reading.read`."""
-        read = reader.read(prompts, completions, context_prompts)
+        read = reader.read(prompts, [[]] * len(prompts))
+        prompt_rows = reader.rows(read.prompt_nodes, self.layers)
+        last = [prompt[-1] if prompt else reader.backbone.sizes.padding_int for prompt in prompts]
+        tokens = [[first, *own] for first, own in zip(last, completions, strict=True)]
+        row_token_ids = read.prompt.new_tensor(list(chain.from_iterable(tokens)))
         return States(
-            rows=reader.rows(read.nodes, self.completion_layers),
-            token_rows=read.token_rows,
-            lm_log_probs=lm_log_probs(reader, read),
-            token_counts=read.token_counts,
-            prompt_rows=reader.rows(read.prompt_nodes, self.prompt_layers),
+            rows=prompt_rows.new_empty((len(row_token_ids), 0)),
+            row_token_ids=row_token_ids,
+            token_rows=torch.arange(len(row_token_ids), device=row_token_ids.device),
+            token_counts=read.prompt.new_tensor([len(own) for own in tokens]),
+            prompt_rows=prompt_rows,
+            prompt_row_token_ids=reader.token_ids(read.prompt_nodes),
             prompt_token_counts=read.prompt_token_counts,
             prompt=read.prompt,
         )

@@ -1,12 +1,8 @@
 """Features brought to one scale by fixed numbers."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from goldrm.reward_model.states import States
 
 ROWS_FITTED_TOGETHER = 8_192  # their float64 copies are in memory at once
 LOWEST_VARIANCE = 1e-6  # of a feature that is constant, say
@@ -35,29 +31,3 @@ class Standardised(nn.Module):
     def forward(self, rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
         """The rows on that scale."""
         return (rows - self.mean).div_(self.deviation)
-
-
-class Scale(nn.Module):
-    """Standardises all features of states."""
-
-    def __init__(self, embds: int, expected: int, prompt_embds: int) -> None:
-        """The widths of rows, of what the language model expects, and of prompts' rows."""
-        super().__init__()
-        self.rows = Standardised(embds)
-        self.lm_log_probs = Standardised(expected)
-        self.prompt_rows = Standardised(prompt_embds)
-
-    def fit(self, states: States) -> None:
-        """Let each feature have mean 0 and deviation 1 there."""
-        self.rows.fit(states.rows)
-        self.lm_log_probs.fit(states.lm_log_probs)
-        self.prompt_rows.fit(states.prompt_rows)
-
-    def forward(self, states: States) -> States:
-        """The same states on that scale."""
-        return replace(
-            states,
-            rows=self.rows(states.rows),
-            lm_log_probs=self.lm_log_probs(states.lm_log_probs),
-            prompt_rows=self.prompt_rows(states.prompt_rows),
-        )

@@ -18,28 +18,29 @@ class States:
     then come its own. Completions that begin alike share rows. The completions `3 7` and `3 9` of
     a prompt that ends with the word `value`, for example:
 
-        rows          the states at value, 3, 7 and 9
-        token_rows    0 1 2, 0 1 3
-        token_counts  3, 3
-        lm_log_probs  at value 3 7, value 3 9: of 3, 7 and the end, of 3, 9 and the end
-        prompt        0, 0
+        rows           the states at value, 3, 7 and 9
+        row_token_ids  the ids of value, 3, 7 and 9
+        token_rows     0 1 2, 0 1 3
+        token_counts   3, 3
+        prompt         0, 0
 
     Attributes:
-        rows: hidden states, after several layers side by side.
+        rows: hidden states of completions; no columns where a readout reads the prompts' only.
+        row_token_ids: the token of each row.
         token_rows: the row of each token, completion after completion.
-        lm_log_probs: what the language model expects after each token (`lm_log_probs.py`); no
-            columns where a readout doesn't read it.
         token_counts: how many tokens each completion has, at least one.
         prompt_rows: hidden states of the prompts' tokens, prompt after prompt.
+        prompt_row_token_ids: the token of each of these.
         prompt_token_counts: how many tokens each prompt has; 0 where a readout reads no prompts.
         prompt: the number of the prompt that each completion answers, from 0.
     """
 
     rows: Float[Tensor, "rows embds"]
+    row_token_ids: Int[Tensor, " rows"]
     token_rows: Int[Tensor, " tokens"]
-    lm_log_probs: Float[Tensor, "tokens expected"]
     token_counts: Int[Tensor, " completions"]
     prompt_rows: Float[Tensor, "prompt_tokens prompt_embds"]
+    prompt_row_token_ids: Int[Tensor, " prompt_tokens"]
     prompt_token_counts: Int[Tensor, " prompts"]
     prompt: Int[Tensor, " completions"]
 

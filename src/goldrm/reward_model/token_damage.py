@@ -5,18 +5,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from goldrm.lm.dropout import Dropout
-from goldrm.reward_model.lm_log_probs import LM_LOG_PROBS
+from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.params import TokenDamageParams
-from goldrm.reward_model.ragged import Ragged
-from goldrm.reward_model.reading import EveryTokenReading
+from goldrm.reward_model.reading import PromptReading
 from goldrm.reward_model.readout import Readout
-from goldrm.reward_model.scale import Scale
+from goldrm.reward_model.scale import Standardised
 from goldrm.reward_model.states import States
 
-PROMPT_QUERIES, ANSWER_SIZE = 8, 32  # what is looked for in a prompt, and the width of an answer
-ANSWERS_SIZE = PROMPT_QUERIES * ANSWER_SIZE
+PROMPT_QUERIES = 4  # what is looked for in a prompt
 REWARD_HIDDEN_SIZE = 64
+VALUE_SCALE = 10.0  # of learned values: they go as far as steps of the optimiser of this size
+INITIAL_DAMAGE = -3.0  # before softplus: 0.05
+MASKED = -1e4  # a score that no softmax sees
 SLOPE_ABOVE = 0.1  # of a reward above the headroom, while it trains
 
 
@@ -24,22 +24,26 @@ class TokenDamageReadout(Readout):
     """Adds up the damage that each token does, and maps the sum to a reward.
 
     So the form is the gold reward's, 1 + 6 / (1 + 0.1 √Σ), and as no gold reward is above that of
-    an exact completion, no reward is.
+    an exact completion, no reward is. How far a token is from the right one is learned from rewards
+    alone: nothing here knows that tokens stand for numbers.
 
     The gold reward leaps there, from 6.45 to 7. While the readout trains it aims half the leap
     above that ceiling, so that an exact completion of which it is only nearly sure is there too.
     """
 
-    def __init__(self, params: TokenDamageParams, d: int) -> None:
-        """`d` is the width of the language model's hidden states."""
+    def __init__(self, params: TokenDamageParams, sizes: BackboneSizes) -> None:
+        """`sizes` are the language model's."""
         super().__init__()
-        self.reading = EveryTokenReading(params.layers, params.prompt_layers)
-        embds, prompt_embds = len(params.layers) * d, len(params.prompt_layers) * d
-        self.scale = Scale(embds, LM_LOG_PROBS, prompt_embds)
-        self.prompt_attention = PromptAttention(prompt_embds)
-        self.token_judgement = TokenJudgement(params, embds)
-        self.damage_sum = DamageSum(params, embds)
-        self.damage_reward = DamageReward(params.damage_kinds)
+        self.reading = PromptReading(params.prompt_layers)
+        embds, kinds = len(params.prompt_layers) * sizes.d, params.damage_kinds
+        answers = PROMPT_QUERIES * kinds
+        self.scale = Standardised(embds)
+        self.prompt_attention = PromptAttention(embds, sizes.num_tokens, kinds)
+        self.deviation = Deviation(answers, sizes.num_tokens, kinds)
+        self.token_damage = Damage(2 * kinds + answers, params.hidden_size, kinds)
+        self.missing_damage = Damage(2 * kinds + answers, params.hidden_size, kinds)
+        self.weight = nn.Parameter(torch.ones(kinds))
+        self.damage_reward = DamageReward(kinds)
         self.ceiling = nn.Buffer(torch.tensor(torch.finfo(torch.float32).max))
         self.headroom = nn.Buffer(torch.tensor(0.0))
 
@@ -47,9 +51,12 @@ class TokenDamageReadout(Readout):
         """Let each feature have mean 0 and deviation 1 there, and rewards begin at their mean.
 
         The highest gold reward becomes the ceiling of the rewards, and half its distance from the
-        next one the headroom above it, for training.
+        next one the headroom above it, for training. Prompts are searched for the tokens that
+        completions are made of.
         """
-        self.scale.fit(states)
+        self.scale.fit(states.prompt_rows)
+        own = states.row_token_ids[states.token_rows[states.is_own[:, 0] > 0]]
+        self.prompt_attention.is_answer.index_fill_(0, own, 1.0)
         nn.init.constant_(self.damage_reward.reward.bias, float(gold_rewards.mean()))
         highest = gold_rewards.unique()[-2:]  # one or two, ascending
         self.ceiling.copy_(highest[-1])
@@ -57,11 +64,16 @@ class TokenDamageReadout(Readout):
 
     def unbounded(self, states: States) -> Float[Tensor, " completions"]:
         """Reward of each completion, which may be above the ceiling."""
-        scaled = self.scale(states)
-        prompt_answers = self.prompt_attention(scaled.prompt_rows, scaled.prompt_tokens)
-        answers = prompt_answers[scaled.prompt]  # (completions, answers)
-        features, deviations = self.token_judgement(scaled, answers)
-        return self.damage_reward(self.damage_sum(scaled, answers, features, deviations))
+        tokens = states.tokens
+        answers = self.prompt_attention(self.scale(states.prompt_rows), states)
+        answers = answers[states.prompt]  # (completions, answers)
+        deviations = self.deviation(states, answers)  # (tokens, kinds)
+        known = torch.cat((F.relu(deviations), F.relu(-deviations), answers[tokens.owners]), dim=1)
+        damage = deviations.abs() * self.weight.abs() + self.token_damage(known)
+        last = tokens.offsets + states.token_counts - 1  # token of each completion
+        missing = self.missing_damage(known[last])
+        total = missing.index_add(0, tokens.owners, damage * states.is_own)
+        return self.damage_reward(total)
 
     def bounded(self, rewards: Float[Tensor, " completions"]) -> Float[Tensor, " completions"]:
         """At most the ceiling; while it trains there is headroom, then a slope to come down by."""
@@ -77,128 +89,80 @@ class TokenDamageReadout(Readout):
         return gold_rewards
 
 
+class TokenValues(nn.Embedding):
+    """Numbers that each token of the vocabulary stands for, learned from rewards."""
+
+    def __init__(self, num_tokens: int, values: int) -> None:
+        """Nearly 0 at first."""
+        super().__init__(num_tokens, values)
+        nn.init.normal_(self.weight, std=0.1 / VALUE_SCALE)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The values of some tokens."""
+        return VALUE_SCALE * super().forward(input)
+
+
 class PromptAttention(nn.Module):
-    """What is asked for: learned queries attend to the prompt's tokens."""
+    """What is asked for: learned queries attend to the prompt's tokens, and find their values.
 
-    def __init__(self, prompt_embds: int) -> None:
-        """`prompt_embds` is the width of a prompt's rows."""
-        super().__init__()
-        self.queries = nn.Linear(prompt_embds, PROMPT_QUERIES, bias=False)
-        values = torch.empty(PROMPT_QUERIES, prompt_embds, ANSWER_SIZE).uniform_(-1, 1)
-        self.values = nn.Parameter(values / prompt_embds**0.5)
-
-    def forward(
-        self, prompt_rows: Float[Tensor, "prompt_tokens prompt_embds"], prompts: Ragged
-    ) -> Float[Tensor, "prompts answers"]:
-        """What each query finds in each prompt: values, averaged by the softmax of its scores.
-
-        The tokens are averaged before values are made of them: the same, for a fraction of the
-        work.
-        """
-        scores = prompts.to_padded(self.queries(prompt_rows), float("-inf"))
-        weights = torch.softmax(scores, dim=1)  # (prompts, longest, queries)
-        seen = weights.mT @ prompts.to_padded(prompt_rows)  # (prompts, queries, prompt_embds)
-        return torch.einsum("pqe,qea->pqa", seen, self.values).flatten(1)
-
-
-class TokenJudgement(nn.Module):
-    """What is wrong with a token.
-
-    It is judged by the hidden states at it and at the token before, which had to predict it, by
-    what the language model expected at both, and by what was asked for.
+    Attributes:
+        is_answer: 1 for each token that completions are made of: only these are attended to.
     """
 
-    def __init__(self, params: TokenDamageParams, embds: int) -> None:
-        """`embds` is the width of a completion's rows."""
+    def __init__(self, embds: int, num_tokens: int, kinds: int) -> None:
+        """`embds` is the width of a prompt's rows."""
         super().__init__()
-        self.size, self.kinds = params.hidden_size, params.damage_kinds
-        self.previous_and_current = nn.Linear(embds, 2 * (self.size + self.kinds))
-        self.answers = nn.Linear(ANSWERS_SIZE, self.size + self.kinds, bias=False)
-        self.lm_log_probs = nn.Linear(2 * LM_LOG_PROBS, self.size, bias=False)
-        self.features = nn.Linear(self.size, self.size)
-        self.deviations = nn.Linear(self.size, self.kinds)
-        self.dropout = Dropout(params.dropout)
+        self.queries = nn.Linear(embds, PROMPT_QUERIES, bias=False)
+        self.values = TokenValues(num_tokens, PROMPT_QUERIES * kinds)
+        self.is_answer = nn.Buffer(torch.zeros(num_tokens))
+
+    def forward(
+        self, prompt_rows: Float[Tensor, "prompt_tokens embds"], states: States
+    ) -> Float[Tensor, "prompts answers"]:
+        """What each query finds in each prompt: values, averaged by the softmax of its scores."""
+        token_ids, prompts = states.prompt_row_token_ids, states.prompt_tokens
+        scores = self.queries(prompt_rows) + MASKED * (1 - self.is_answer[token_ids])[:, None]
+        weights = torch.softmax(prompts.to_padded(scores, float("-inf")), dim=1)
+        values = prompts.to_padded(self.values(token_ids)).unflatten(2, (PROMPT_QUERIES, -1))
+        return torch.einsum("plq,plqk->pqk", weights, values).flatten(1)
+
+
+class Deviation(nn.Module):
+    """How far each token is from the one that should stand there, by kinds, with signs.
+
+    What should stand there is a first value and so many times a step, both read off the prompt;
+    what does is the token's value.
+    """
+
+    def __init__(self, answers: int, num_tokens: int, kinds: int) -> None:
+        """`answers` is how many numbers are found in a prompt."""
+        super().__init__()
+        self.values = TokenValues(num_tokens, kinds)
+        self.first = nn.Linear(answers, kinds)
+        self.step = nn.Linear(answers, kinds)
 
     def forward(
         self, states: States, answers: Float[Tensor, "completions answers"]
-    ) -> tuple[Float[Tensor, "tokens size"], Float[Tensor, "tokens kinds"]]:
-        """Features and signed deviations of each token; zeros for a completion's first one.
-
-        A deviation is a linear one and what the network adds to it.
-        """
-        linear = self._linear(states) + self.answers(answers)[states.tokens.owners]
-        hidden, deviations = linear.split([self.size, self.kinds], dim=1)
-        expected = torch.cat((states.lm_log_probs.roll(1, 0), states.lm_log_probs), dim=1)
-        hidden = F.relu(hidden + self.lm_log_probs(expected))
-        features = self.dropout(F.relu(self.features(hidden))) * states.is_own
-        return features, (deviations + self.deviations(features)) * states.is_own
-
-    def _linear(self, states: States) -> Float[Tensor, "tokens outputs"]:
-        """Outputs for each token and the one before it, computed once a row, not once a token."""
-        previous, current = self.previous_and_current(states.rows).chunk(2, dim=1)
-        previous_rows = states.token_rows.roll(1)  # wrong for first tokens, which don't count
-        return current.index_select(0, states.token_rows) + previous.index_select(0, previous_rows)
+    ) -> Float[Tensor, "tokens kinds"]:
+        """The deviation of each token; zeros for a completion's first one, the prompt's last."""
+        owners, positions = states.tokens.owners, states.tokens.positions[:, None]
+        expected = self.first(answers)[owners] + (positions - 1) * self.step(answers)[owners]
+        values = self.values(states.row_token_ids[states.token_rows])
+        return (values - expected) * states.is_own
 
 
-class DamageSum(nn.Module):
-    """The damage that a completion does, by kinds; none is negative.
+class Damage(nn.Module):
+    """The damage done by a token, or by what is missing behind the last one; none is negative."""
 
-    What a token does wrong is carried along: signed deviations are summed from token to token, as
-    a wrong step shifts all later terms.
-    """
-
-    def __init__(self, params: TokenDamageParams, embds: int) -> None:
-        """`embds` is the width of a completion's rows."""
+    def __init__(self, known: int, hidden_size: int, kinds: int) -> None:
+        """`known` is how many numbers it goes by."""
         super().__init__()
-        size, kinds = params.hidden_size, params.damage_kinds
-        self.carried = nn.Linear(size + 2 * kinds, size)
-        self.damage = nn.Linear(size, kinds)
-        self.missing = MissingDamage(params, embds)
+        self.hidden = nn.Linear(known, hidden_size)
+        self.damage = nn.Linear(hidden_size, kinds)
 
-    def forward(
-        self,
-        states: States,
-        answers: Float[Tensor, "completions answers"],
-        features: Float[Tensor, "tokens size"],
-        deviations: Float[Tensor, "tokens kinds"],
-    ) -> Float[Tensor, "completions kinds"]:
-        """What the tokens do, and what is missing behind the last one."""
-        tokens = states.tokens
-        # By completion: over all tokens the sums would grow, and round by the company.
-        so_far = tokens.from_padded(tokens.to_padded(deviations).cumsum(1))  # (tokens, kinds)
-        both_signs = (F.relu(so_far), F.relu(-so_far))
-        carried = F.relu(self.carried(torch.cat((features, *both_signs), dim=1)))
-        damage = F.softplus(self.damage(carried)) * states.is_own  # (tokens, kinds)
-        missing = self.missing(states, answers, carried)
-        return missing.index_add(0, tokens.owners, damage)
-
-
-class MissingDamage(nn.Module):
-    """What is missing behind a completion's last token, by the state there."""
-
-    def __init__(self, params: TokenDamageParams, embds: int) -> None:
-        """`embds` is the width of a completion's rows."""
-        super().__init__()
-        size = params.hidden_size
-        self.rows = nn.Linear(embds, size)
-        self.lm_log_probs = nn.Linear(LM_LOG_PROBS, size, bias=False)
-        self.answers = nn.Linear(ANSWERS_SIZE, size, bias=False)
-        self.hidden = nn.Linear(2 * size, size)
-        self.damage = nn.Linear(size, params.damage_kinds)
-        self.dropout = Dropout(params.dropout)
-
-    def forward(
-        self,
-        states: States,
-        answers: Float[Tensor, "completions answers"],
-        carried: Float[Tensor, "tokens size"],
-    ) -> Float[Tensor, "completions kinds"]:
-        """The damage, from what is known at the last token and what it carries along."""
-        last = states.tokens.offsets + states.token_counts - 1  # token of each completion
-        seen = self.rows(states.rows[states.token_rows[last]])
-        seen = F.relu(seen + self.lm_log_probs(states.lm_log_probs[last]) + self.answers(answers))
-        hidden = F.relu(self.hidden(torch.cat((seen, carried[last]), dim=1)))
-        return F.softplus(self.damage(self.dropout(hidden)))
+    def forward(self, known: Float[Tensor, "tokens known"]) -> Float[Tensor, "tokens kinds"]:
+        """The damage, by kinds."""
+        return F.softplus(self.damage(F.relu(self.hidden(known))) + INITIAL_DAMAGE)
 
 
 class DamageReward(nn.Module):

@@ -95,17 +95,16 @@ def _tokens_by_batch(
     tokens, own_tokens = states.tokens.select(completions)
     token_batches = batches[own_tokens.owners]
     rows = distinct(states.token_rows[tokens], token_batches)
-    for row_numbers, token_rows, token_numbers, token_counts in zip(
+    for row_numbers, token_rows, token_counts in zip(
         _by_batch(rows.values, rows.owners, batches),
         _by_batch(rows.index, token_batches, batches),
-        _by_batch(tokens, token_batches, batches),
         _by_batch(own_tokens.lengths, batches, batches),
         strict=True,
     ):
         yield {
             "rows": states.rows.index_select(0, row_numbers),
+            "row_token_ids": states.row_token_ids.index_select(0, row_numbers),
             "token_rows": token_rows,
-            "lm_log_probs": states.lm_log_probs.index_select(0, token_numbers),
             "token_counts": token_counts,
         }
 
@@ -125,6 +124,7 @@ def _prompts_by_batch(
     ):
         yield {
             "prompt_rows": states.prompt_rows.index_select(0, row_numbers),
+            "prompt_row_token_ids": states.prompt_row_token_ids.index_select(0, row_numbers),
             "prompt_token_counts": prompt_token_counts,
             "prompt": prompt,
         }

@@ -73,11 +73,10 @@ def read_examples(
     backbone: Backbone, reading: Reading, table: pd.DataFrame, dictionary: Dictionary
 ) -> LabelledCompletions:
     """What a readout reads of some groups' completions, as it is kept for training."""
-    prompts, completions, context_prompts = (
-        [dictionary.encode(text) for text in table[column]]
-        for column in ("prompt", "completion", "context_prompt")
+    prompts, completions = (
+        [dictionary.encode(text) for text in table[column]] for column in ("prompt", "completion")
     )
-    states = reading.read(reading.reader(backbone), prompts, completions, context_prompts)
+    states = reading.read(reading.reader(backbone), prompts, completions)
     return LabelledCompletions(
         states.to(torch.device("cpu"), reading.stored_dtype),
         torch.tensor(table["gold_reward"].tolist()),
@@ -108,7 +107,8 @@ def _join(files: Sequence[Path], work: Path) -> None:
                 parts[name].append(tensor)
     joined = {name: torch.cat(tensors) for name, tensors in parts.items()}
     shapes = {name: writer.shape for name, writer in writers.items()}
-    write_tensors(work / JOINED, joined, {"shapes": shapes})
+    dtype = str(writers["rows"].dtype).removeprefix("torch.")
+    write_tensors(work / JOINED, joined, {"shapes": shapes, "dtype": dtype})
 
 
 def labelled_completions(work: Path) -> LabelledCompletions:
@@ -118,7 +118,7 @@ def labelled_completions(work: Path) -> LabelledCompletions:
         GoldrmError: when a file is damaged.
     """
     joined, metadata = read_tensors(work / JOINED)
-    dtype = joined["lm_log_probs"].dtype  # of all of the states
+    dtype = getattr(torch, metadata["dtype"])
     for name, shape in metadata["shapes"].items():
         joined[name] = map_rows(_row_file(work, name), shape, dtype)
     labels = {name: joined.pop(name) for name in LABELS}

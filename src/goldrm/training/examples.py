@@ -18,7 +18,6 @@ COLUMNS = {
     "group": "int64",
     "prompt_id": "int64",
     "prompt": "str",
-    "context_prompt": "str",
     "completion": "str",
     "gold_reward": "float64",
 }
@@ -49,9 +48,6 @@ class Examples:
 
         None of them spells a series that is to be unseen (`Task.leaks`).
 
-        `context_prompt` is the prompt behind which the language model reads a completion: its own,
-        or the one that it is taken for.
-
         Args:
             groups: whose completions.
             mistakes: rows of `EditedCompletions.mistakes` of these groups, to be among them.
@@ -61,19 +57,17 @@ class Examples:
         rows: list[dict[Any, Any]] = []
         if self.edited is not None:
             rows += [row for group in groups for row in self.edited.completions(group)]
-        rows += sampled.assign(context_prompt_id=sampled["prompt_id"]).to_dict("records")
+        rows += sampled.to_dict("records")
         rows += mistakes
-        table = pd.DataFrame(rows, columns=[*SAMPLED_COLUMNS, "context_prompt_id"])
-        table = table.drop_duplicates(["group", "context_prompt_id", "completion"])
+        table = pd.DataFrame(rows, columns=SAMPLED_COLUMNS)
+        table = table.drop_duplicates(["group", "completion"])
         leaks = [
             self.task.leaks(prompt_id, tuple(map(int, text.split())))
             for prompt_id, text in table[["prompt_id", "completion"]].itertuples(index=False)
         ]
-        table = table[~np.array(leaks)]
+        table = table[~np.array(leaks, dtype=bool)]
         table = table.sort_values("group", key=lambda number: number.map(order), kind="stable")
-        contexts = [self.task.space[i].text for i in table["context_prompt_id"].tolist()]
-        table = self.task.with_prompts(table.assign(context_prompt=contexts))
-        return table[list(COLUMNS)].astype(COLUMNS)
+        return self.task.with_prompts(table)[list(COLUMNS)].astype(COLUMNS)
 
 
 def training_set(sampled: pd.DataFrame, task: Task, params: DataParams, seed: int) -> Examples:
@@ -96,9 +90,8 @@ def training_set(sampled: pd.DataFrame, task: Task, params: DataParams, seed: in
     groups, edited = _groups(sampled), None
     if params.edits is not None:
         groups += _further_groups(groups, task, params.edits.further_prompts, seed)
-        prompt_ids = {task.space[group.prompt_id]: group.prompt_id for group in groups}
-        edited = EditedCompletions(params.edits, task, prompt_ids, seed)
-    # Prompts that are taken for one another side by side: what they share is read once.
+        edited = EditedCompletions(params.edits, task, seed)
+    # Prompts that begin alike side by side: what they share is read once.
     groups.sort(key=attrgetter("prompt_id"))
     return Examples(sampled, groups, task, edited)
 

@@ -29,12 +29,13 @@ class RowWriter:
         """
         self._path = path
         self.shape = (0, 0)  # rows so far, and numbers in each
+        self.dtype = torch.float32  # of the rows so far
         with self._errors_named():
             self._file = path.open("wb")
 
     def append(self, rows: Float[Tensor, "rows width"]) -> None:
         """Write some rows behind the others."""
-        self.shape = (self.shape[0] + len(rows), rows.shape[1])
+        self.shape, self.dtype = (self.shape[0] + len(rows), rows.shape[1]), rows.dtype
         with self._errors_named():
             self._file.write(rows.contiguous().numpy().data)
 

@@ -2,18 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from goldrm.common.params import Section
-from goldrm.edits.kinds import MAX_ADDED_TERMS, MISREAD_ADDED_TERMS, Kind
-from goldrm.reward_model.params import EnsembleParams, LastTokenParams, ReadoutParams
+from goldrm.edits.kinds import MAX_ADDED_TERMS, Kind
+from goldrm.reward_model.params import EnsembleParams, ReadoutParams
 
 
 class EditsParams(Section):
     """Exactly labelled variations of series, made for training."""
 
     lengths: int = Field(ge=0, le=MAX_ADDED_TERMS)
-    misread: int = Field(ge=0, le=len(MISREAD_ADDED_TERMS))
     mistakes: int = Field(ge=0, le=1000)
     random: int = Field(ge=0, le=1000)
     kinds: list[Kind]
@@ -55,21 +54,11 @@ class Recipe(Section):
     data: DataParams
     training: TrainingParams
 
-    @model_validator(mode="after")
-    def _readable(self) -> "Recipe":
-        edits = self.data.edits
-        if edits is not None and edits.misread and isinstance(self.readout, LastTokenParams):
-            raise ValueError(
-                "data.edits.misread needs a readout that reads the prompt apart from the "
-                "completion, which last_token doesn't: set it to 0"
-            )
-        return self
-
 
 # What tables and metrics files call other things than reward models.
 RESERVED_NAMES = {
     *("log_prob", "median", "mean_per_length", "oracle", "random", "gold_reward"),
-    *("eval", "pairs", "prompts", "families", "sft"),
+    *("eval", "pairs", "sft"),
 }
 
 
