@@ -34,7 +34,7 @@ scale: setup  ## time and memory at 1,000, 5,000 and 25,000 training pairs (abou
 seeds: setup  ## the headlines with three seeds: mean and range (about half an hour on 2 cores)
 	python benchmarks/seeds.py
 
-ablation: setup  ## the default recipe without each of its parts, three seeds (about an hour and a half on 2 cores)
+ablation: setup  ## the default recipe with one part less or more, three seeds (about an hour and a half on 2 cores)
 	python benchmarks/ablation.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader

@@ -1,4 +1,4 @@
-"""Shows what each part of the default recipe brings: it is left out by itself.
+"""Shows what each part of a recipe brings: the default with one part more or less.
 
 Trains the default and its variants as recipes of one pipeline, so that they share pairs and test
 completions, in copies of the last commit, one a seed, below .work/ablation. Writes
@@ -15,7 +15,7 @@ from shared import ROOT, SEEDS, Commit, ranges, ranges_in_markdown, statistics_b
 from goldrm.common.tables import write_csv
 from goldrm.pipeline.paths import METRICS
 
-# The name of a variant → what is left out, and the value that leaves it out.
+# The name of a variant → the one parameter that is another, and its value.
 VARIANTS: dict[str, tuple[str, Any]] = {
     "no_edits": ("data.edits", None),
     "no_lengths": ("data.edits.lengths", 0),
@@ -27,14 +27,14 @@ VARIANTS: dict[str, tuple[str, Any]] = {
 
 
 def variants(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with two recipes and more: the default, and it without each of its parts.
+    """Parameters with two recipes and more: the default, and its variants.
 
     Args:
         params: what params.yaml holds.
     """
     default, recipe = next(iter(params["models"].items()))
-    without = {name: _changed(recipe, *change) for name, change in VARIANTS.items()}
-    return params | {"models": {default: recipe, **without}}
+    changed = {name: _changed(recipe, *change) for name, change in VARIANTS.items()}
+    return params | {"models": {default: recipe, **changed}}
 
 
 def _changed(recipe: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def in_markdown(table: pd.DataFrame, default: str) -> str:
 def main(
     seeds: Annotated[list[int], typer.Option("--seed", help="A seed; to be repeated.")] = SEEDS,
 ) -> None:
-    """Train the default recipe with and without each part; print and write what that changes."""
+    """Train the default recipe and its variants; print and write what each part changes."""
     commit = Commit.last()
     params = variants(commit.params())
     statistics = statistics_by_seed(commit, "ablation", params, seeds)
