@@ -1,10 +1,15 @@
 # make repro and make test do all the set-up they need; a second call installs nothing.
 .DEFAULT_GOAL := help
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/installed
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+PYTHONS := .venv/bin/python python3 python3.14 python3.13 python3.12 python3.11
+export USERS_PATH := $(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# A user's settings of Python, of pytest, and of the Git hook that runs make, are not this project's.
+unexport $(filter PYTHON% PYTEST% GIT_%,$(.VARIABLES))
 export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONUTF8 := 1
+# DVC asks for a user's name and home, which the user of a container may lack.
+export USER ?= $(shell id -u)
+export HOME ?= /nonexistent
 
 .PHONY: help repro test lint bench scale seeds ablation chaos upstream setup clean
 
@@ -42,21 +47,15 @@ chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged 
 	GOLDRM_FUZZ=10 pytest tests/pipeline/test_fuzz.py
 
 upstream: setup  ## train the stand-in language model again (frozen in upstream/dvc.yaml)
-	cd upstream && python -m goldrm.pipeline.run train_sft.py
+	cd upstream && python -EP ../src/goldrm/pipeline/run.py train_sft.py
 	dvc commit --force upstream/dvc.yaml:train_sft
 	@echo "now set sft.sha256 in params.yaml to:" && sha256sum upstream/sft_lm.safetensors
 
-setup: $(INSTALLED)
-
-# site_cache_dir: everybody may write to DVC's default, /var/tmp/dvc, and DVC unpickles what it finds.
-$(INSTALLED): requirements.lock pyproject.toml
-	test -d $(VENV) || python3 -m venv $(VENV)
-	pip install --requirement requirements.lock
-	pip install --no-deps --no-build-isolation --editable .
-	python -m goldrm.commands.plots_page
-	dvc config --local plots.html_template tmp/plots.html
-	dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
-	touch $@
+setup:  ## install into .venv what is missing there
+	@export PATH="$$USERS_PATH"; for python in $(PYTHONS); do \
+		if "$$python" -I -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; \
+		then exec "$$python" -I -B install.py; fi; done; \
+	echo "make: Python 3.11 or newer is needed; none of $(PYTHONS) is one. Install it." >&2; exit 1
 
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
 	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/examples data/evaluation data/dictionary.json

@@ -11,7 +11,7 @@ import torch
 
 from goldrm.commands.params import Params, load_params
 from goldrm.common.device import set_up
-from goldrm.common.tensor_files import read_tensors
+from goldrm.common.tensor_files import read_tensors_of_others
 from goldrm.common.workers import ALLOCATOR
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import sizes_from
@@ -36,8 +36,8 @@ class Frozen:
         """From the files that are in Git; the process computes as params.yaml says."""
         params = load_params()
         device = set_up(params.runtime)
-        tokens = dictionary.load(Path("data/source/dictionary.json"), params.task.max_value)
-        state, declared = read_tensors(Path(SFT))
+        tokens = dictionary.load_source(Path("data/source/dictionary.json"), params.task.max_value)
+        state, declared = read_tensors_of_others(Path(SFT), SFT)
         backbone = build_backbone(sizes_from(declared, SFT), state, tokens, SFT).to(device)
         return cls(params, backbone, Task(tokens, params.task, params.gold_reward))
 

@@ -39,7 +39,7 @@ class Cost:
 
 def measured(folder: Path, stage: str) -> Cost:
     """Run a stage."""
-    command = [sys.executable, "-m", "goldrm.pipeline.run", f"stages/{stage}.py"]
+    command = [sys.executable, "-EP", "src/goldrm/pipeline/run.py", f"stages/{stage}.py"]
     started, peak = time.monotonic(), 0
     name = f"{stage}@token_damage" if stage == "train_rm" else stage
     running = psutil.Popen(command, cwd=folder, env=environment(folder) | {"DVC_STAGE": name})
@@ -66,6 +66,7 @@ def costs(commit: Commit, pairs: int, completions: int | None) -> list[Cost]:
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "copy"
         commit.copy_to(copy, _params(commit, pairs, completions))
+        (copy / "dvc.lock").unlink()  # which these stages, run without DVC, would contradict
         found = {stage: measured(copy, stage) for stage in STAGES}
     return [found[stage] for stage in MEASURED]
 

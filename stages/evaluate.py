@@ -57,7 +57,7 @@ def refuse_other_models(recipes: Iterable[str]) -> None:
         GoldrmError: when there is such a model or learning curve.
     """
     for path in sorted([*MODELS.glob("*/"), *LEARNING_CURVES.glob("*.csv")]):
-        if path.stem not in recipes:
+        if path.stem not in recipes and not path.name.startswith("."):  # those are editors'
             raise GoldrmError(
                 f"{path} belongs to no recipe of params.yaml; delete it or add the recipe, then "
                 "run again."

@@ -40,13 +40,15 @@ def generate_pairs(params: Params, run: Run) -> None:
     task = Task(tokens, params.task, params.gold_reward)
     backbone = load_backbone(SFT, tokens, device)
     source = params.pairs.source
+    samplers = {
+        split: SplitSampler(split, backbone, task, params.sampling, params.seed) for split in SPLITS
+    }
     datasets = [PreferenceDataset(split, params.pairs.num_wanted(split), task) for split in SPLITS]
     for dataset in datasets:
         if source is not None and dataset.split == "train":
             collect_course_pairs(read_training_set(Path(source)), dataset, task, source)
         else:
-            sampler = SplitSampler(dataset.split, backbone, task, params.sampling, params.seed)
-            sample_split(sampler, dataset, run.work / dataset.split, run.workers)
+            sample_split(samplers[dataset.split], dataset, run.work / dataset.split, run.workers)
     if not run.workers.is_leader:
         return
     for dataset in datasets:

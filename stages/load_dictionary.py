@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from goldrm.common.files import write_atomic
 from goldrm.common.params import Section
 from goldrm.course import files as course
 from goldrm.pipeline.paths import DICTIONARY
@@ -27,7 +26,7 @@ def load_dictionary(params: Params, _run: Run) -> None:
         else course.read_dictionary_tokens(source)
     )
     loaded = dictionary.from_tokens(tokens, params.task.max_value, str(source))
-    write_atomic(DICTIONARY, loaded.to_json().encode())
+    loaded.save(DICTIONARY)
 
 
 if __name__ == "__main__":

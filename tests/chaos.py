@@ -22,8 +22,10 @@ from typing import Any
 
 import psutil
 from small_pipeline import SmallPipeline
+from surroundings import settle
 
 from goldrm.common.resume import ResumePoint
+from goldrm.pipeline.run import ARCHIVES
 
 STAGES = (
     *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs"),
@@ -75,7 +77,7 @@ def new_pipeline(folder: Path, processes: int) -> SmallPipeline:
 def command_of(stage: str) -> tuple[str, ...]:
     """Upstream's training has its own command, the other stages are run by DVC."""
     if stage == "train_sft":
-        return "python", "-m", "goldrm.pipeline.run", "train_sft.py"
+        return "python", "-EP", "../src/goldrm/pipeline/run.py", "train_sft.py"
     return "dvc", "repro"
 
 
@@ -86,12 +88,13 @@ def finish_upstream(pipeline: SmallPipeline) -> None:
 
 
 def everything(folder: Path) -> dict[str, str]:
-    """The hash of every file, but for Git's and DVC's own and the locks."""
+    """The hash of every file, but for Git's and DVC's own, archives of code and locks."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {
         str(path): hashlib.sha256((folder / path).read_bytes()).hexdigest()
         for path in paths
         if path.parts[0] not in (".git", ".dvc")
+        and not path.is_relative_to(ARCHIVES)
         and not (path.suffix == ".lock" and ".work" in path.parts)
     }
 
@@ -294,6 +297,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="decides what is killed, and when")
     parser.add_argument("--processes", type=int, default=2, help="that share a stage's work")
     options = parser.parse_args()
+    settle()
     with tempfile.TemporaryDirectory() as folder:
         chaos = Chaos(Path(folder), options.seed, options.processes)
         edits = (None, "generate_pairs", None, "train_rm@token_damage")

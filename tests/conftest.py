@@ -1,14 +1,19 @@
 """What many tests share: the notebook's dictionary and task, and small models."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from notebook_reference import NotebookLM
 from small_models import ROOT, sizes_for
+from surroundings import settle
 
 from goldrm.commands.params import Params, load_params
+from goldrm.course import archive
+from goldrm.course.limits import memory_limit
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.params import LastTokenParams, TokenDamageParams
@@ -16,6 +21,8 @@ from goldrm.task import dictionary as dictionary_module
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.task import Task
+
+settle()
 
 # Small matrices are faster, and tests repeatable, on one thread.
 torch.set_num_threads(1)
@@ -49,7 +56,7 @@ def gold_reward_params(params: Params) -> GoldRewardParams:
 @pytest.fixture(scope="session")
 def dictionary() -> Dictionary:
     """The notebook's 129 tokens."""
-    return dictionary_module.load(ROOT / "data/source/dictionary.json", max_value=100)
+    return dictionary_module.load_source(ROOT / "data/source/dictionary.json", max_value=100)
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +96,18 @@ def backbone(small_sizes: BackboneSizes, reference_lm: NotebookLM) -> Backbone:
     backbone = Backbone(small_sizes)
     backbone.load_state_dict(reference_lm.state_dict())
     return backbone.frozen()
+
+
+@pytest.fixture
+def archives_opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The course's files aren't tried in a process of their own, which takes seconds each."""
+
+    def run_here(read: Callable[[Path], object], path: Path, extra_bytes: int) -> str | None:
+        try:
+            with memory_limit(extra_bytes):
+                read(path)
+        except Exception as error:
+            return str(error)
+        return None
+
+    monkeypatch.setattr(archive, "run_limited", run_here)

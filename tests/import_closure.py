@@ -3,7 +3,8 @@
 import ast
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
 
 
 def imported_files(script: Path) -> set[Path]:
@@ -14,7 +15,7 @@ def imported_files(script: Path) -> set[Path]:
     imported: set[Path] = set()
     waiting = [script]
     while waiting:
-        direct = _direct(waiting.pop(), script.parent) - imported
+        direct = _direct(waiting.pop()) - imported
         imported |= direct
         waiting += direct
     return imported
@@ -26,7 +27,7 @@ def imported_folders(script: Path) -> set[str]:
     return {"/".join(file.relative_to(SOURCE.parent).parts[:3]) for file in files}
 
 
-def _direct(file: Path, beside: Path) -> set[Path]:
+def _direct(file: Path) -> set[Path]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -35,5 +36,5 @@ def _direct(file: Path, beside: Path) -> set[Path]:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    paths = [root / f"{name.replace('.', '/')}.py" for name in names for root in (SOURCE, beside)]
+    paths = [root / f"{name.replace('.', '/')}.py" for name in names for root in (SOURCE, ROOT)]
     return {path for path in paths if path.is_file()}

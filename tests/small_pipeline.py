@@ -96,7 +96,7 @@ class SmallPipeline:
         programs = str(Path(sys.executable).parent)
         environment = os.environ | {
             "PATH": programs + os.pathsep + os.environ["PATH"],
-            "PYTHONPATH": str(self.folder / "src"),  # this copy, not the editable install
+            "PYTHONPATH": str(self.folder / "src"),  # for `goldrm`; stages run their folder's code
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         return subprocess.Popen(
@@ -143,7 +143,7 @@ def _copy_project(folder: Path) -> None:
 
 def write_small_sft(path: Path) -> None:
     """A language model with random weights, which writes random tokens."""
-    tokens = dictionary.load(ROOT / "data/source/dictionary.json", max_value=100)
+    tokens = dictionary.load_source(ROOT / "data/source/dictionary.json", max_value=100)
     sizes = sizes_for(tokens)
     with random_stream(0, "small sft"):
         model = Backbone(sizes)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from params import SftPhaseParams, SftTrainParams
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import TaskParams
 from goldrm.task.series import PromptSpace
+from upstream.params import SftPhaseParams, SftTrainParams
 
 IGNORED = -100  # a target that no loss is taken on
 

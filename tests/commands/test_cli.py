@@ -1,22 +1,25 @@
 """The command `goldrm`: results on stdout, one sentence on stderr, status 1."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from click.testing import Result
-from dvc.lock import make_lock
 from notebook_reference import NotebookLM, NotebookRM, load_rm_checkpoint
 from small_models import ROOT
 from typer.testing import CliRunner
 
 from goldrm.commands.cli import app
+from goldrm.common.files import read_checked_json, write_checked_json
+from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.lm.weights import save_backbone
@@ -125,9 +128,13 @@ def project(
     Both its reward models have the notebook's readout.
     """
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/dictionary.json").write_text(dictionary.to_json())
+    params = re.sub(r"sha256: \w{64}", "sha256: null", (ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(params)
+    dictionary.save(tmp_path / "data/source/dictionary.json")
+    write_tensors(
+        tmp_path / "upstream/sft_lm.safetensors", reference_lm.state_dict(), asdict(small_sizes)
+    )
+    dictionary.save(tmp_path / "data/dictionary.json")
     save_backbone(
         tmp_path / "data/sft", small_sizes, reference_lm.state_dict(), {"sha256": "ab" * 32}
     )
@@ -277,10 +284,50 @@ def test_pairs_are_scored_in_the_files_order(
     assert len({cell for row in found for cell in row}) > 4  # else the order would show nothing
 
 
-def test_no_pairs_give_the_header(project: Path):
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.csv", "pairs.parquet"])
+def test_empty_text_is_scored_as_at_the_command_line_with_a_warning(project: Path, name: str):
+    table = pd.DataFrame([PAIRS[0], (PROMPT, "", None)], columns=["prompt", "chosen", "rejected"])
+    if name == "pairs.jsonl":
+        table.to_json(name, orient="records", lines=True)
+    else:
+        (table.to_csv if name == "pairs.csv" else table.to_parquet)(name, index=False)
+    result = invoke("score", "--pairs", name)
+    alone = invoke("score", PROMPT, "")
+    assert (alone.exit_code, alone.stderr) == (0, "")
+    assert result.stdout.splitlines()[2] == ",".join([alone.stdout.strip()] * 2)
+    assert result.stderr.splitlines() == [
+        f"warning: {name}: no {side} in row 1 (counted from 0); scored as a text without a word."
+        for side in ("chosen", "rejected")
+    ]
+
+
+@pytest.mark.parametrize("readout", ["token_damage", "last_token"])
+def test_prompt_that_is_cut_is_scored_with_a_warning(
+    project: Path, request: pytest.FixtureRequest, small_sizes: BackboneSizes, readout: str
+):
+    """Of a context of 40 tokens a prompt has 21 by itself, or what its completion leaves."""
+    params = request.getfixturevalue(readout)
+    save_members(project / "data/models/token_damage", params, small_sizes, [3])
+    fits = 21 if readout == "token_damage" else 39
+    rows = ["prompt,chosen,rejected"]
+    rows += [f"{' '.join(['series'] * n)},7,7 8" for n in (1, fits - 1, fits, *[60] * 6)]
+    (project / "pairs.csv").write_text("\n".join(rows))
+    result = invoke("score", "--pairs", "pairs.csv")
+    assert result.exit_code == 0
+    first = [] if readout == "token_damage" else [2]
+    named = ", ".join(map(str, [*first, *range(3, 8)][:5]))
+    assert result.stderr.splitlines() == [
+        f"warning: pairs.csv: rows {named} and {len(first) + 1} more (counted from 0): the prompt "
+        "is longer than the model can read; its first words are left out."
+    ]
+    alone = invoke("score", " ".join(["series"] * 60), "7")
+    assert alone.stderr.startswith("warning: the prompt is longer than the model can read")
+    assert result.stdout.splitlines()[4].split(",")[0] == alone.stdout.strip()
+
+
+def test_no_pairs_are_refused(project: Path):
     (project / "none.csv").write_text("prompt,chosen,rejected\n")
-    result = invoke("score", "--pairs", "none.csv")
-    assert (result.exit_code, result.stdout) == (0, "chosen_reward,rejected_reward\n")
+    assert "none.csv holds no pairs" in sentence_of("score", "--pairs", "none.csv")
 
 
 @pytest.mark.usefixtures("project")
@@ -339,7 +386,7 @@ def test_cut_part_is_named(project: Path, name: str):
 
 def test_reward_model_of_another_language_model_is_refused(project: Path):
     config = project / "data/sft/config.json"
-    config.write_text(config.read_text().replace("ab" * 32, "cd" * 32))
+    write_checked_json(config, {**read_checked_json(config), "sha256": "cd" * 32})
     assert "another language model" in sentence_of("score", PROMPT, "7")
 
 
@@ -411,7 +458,7 @@ def test_export_to_a_bad_path_is_named(project: Path):
 @pytest.mark.parametrize("best", [None, {}, [], {"epoch": "three", "train_loss": 0.5}], ids=str)
 def test_config_without_its_best_epoch_is_named(project: Path, best: object):
     path = project / "data/models/token_damage/config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "best": best}))
+    write_checked_json(path, {**read_checked_json(path), "best": best})
     assert "data/models/token_damage/config.json" in sentence_of("export", "course", "step3.pkl")
 
 
@@ -427,38 +474,23 @@ def test_check_names_the_parameter(project: Path):
     assert "models.notebook.training.batch_size is 0" in sentence_of("check")
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.5])
-def test_check_removes_a_lock_that_was_cut_short(project: Path, share: float):
-    lock = (ROOT / "dvc.lock").read_bytes()
-    path = project / "dvc.lock"
-    path.write_bytes(lock)
-    assert invoke("check").output == ""
-    assert path.read_bytes() == lock
-    end = lock.index(b"cmd:", int(share * len(lock)))
-    path.write_bytes(lock[:end] if share else b"")
+def test_check_puts_a_lock_that_was_cut_short_aside(project: Path):
+    (project / "dvc.lock").write_bytes(b"schema: '2.0'\nstages:\n  a:\n    cm")
     result = invoke("check")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("note: dvc.lock was cut short")
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("content", ['{"write": {}, "read": {}}{"wr', "", '{"write": 3}'])
-def test_check_removes_a_record_of_users_that_was_cut_short(project: Path, content: str):
-    """Which DVC refuses until it is removed; but not from under a DVC that is writing it."""
-    path = project / ".dvc/tmp/rwlock"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"write": {}, "read": {}}')
+    assert result.stderr.startswith("note: dvc.lock was cut short, so it is now dvc.lock.damaged-1")
     assert invoke("check").output == ""
-    path.write_text(content)
-    with make_lock(str(path.with_name("rwlock.lock")), tmp_dir=str(path.parent)):
-        assert invoke("check").output == ""
-    assert path.exists()
-    assert invoke("check").stderr.startswith("note: .dvc/tmp/rwlock was cut short")
-    assert not path.exists()
+
+
+def test_check_leaves_a_merge_conflict_alone(project: Path):
+    conflict = b"<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n"
+    (project / "dvc.lock").write_bytes(conflict)
+    assert "git checkout HEAD -- dvc.lock" in sentence_of("check")
+    assert (project / "dvc.lock").read_bytes() == conflict
 
 
 def test_check_says_what_was_made_elsewhere(project: Path):
-    environment.record("train_rm@notebook")
+    environment.record("train_rm@notebook", ["train_rm@notebook"])
     notes = json.loads((project / "environment.json").read_text())
     assert notes == {"train_rm@notebook": environment.here()}
     assert invoke("check").output == ""
@@ -467,27 +499,28 @@ def test_check_says_what_was_made_elsewhere(project: Path):
     result = invoke("check")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("note: evaluate ran with torch 1.0")
-    assert environment.here() in result.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
 def test_damaged_note_of_the_environment_is_written_again(project: Path, content: bytes):
     (project / "environment.json").write_bytes(content)
     assert invoke("check").output == ""
-    environment.record("evaluate")
+    environment.record("evaluate", ["evaluate"])
     assert json.loads((project / "environment.json").read_text()) == {
         "evaluate": environment.here()
     }
 
 
-@pytest.mark.usefixtures("project")
-def test_summary_shows_metrics_and_figures():
+def test_summary_shows_metrics_and_figures(project: Path):
+    (project / ".dvc").mkdir()
     result = invoke("summary")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     for line, (stage, values) in zip(lines, METRICS.items(), strict=False):
         shown = "  ".join(f"{name} {value}" for name, value in values.items())
-        assert line.split(maxsplit=1) == [stage, shown]
+        assert re.split("  +", line, maxsplit=1)[0] == stage
+        assert f"  {shown}  " in line
+        assert line.endswith("  this folder's run")
     assert "token_damage  0.988  (0.970 – 0.990)  1200 pairs of 80 families" in result.stdout
     assert "notebook      0.750  (0.700 – 0.800)  1200 pairs of 80 families" in result.stdout
     assert "metrics/plots/learning_curves.png" in result.stdout
@@ -495,26 +528,118 @@ def test_summary_shows_metrics_and_figures():
     assert "dvc exp run -S" in result.stdout
 
 
-@pytest.mark.parametrize("stage", list(METRICS))
-def test_summary_without_metrics_says_what_makes_them(project: Path, stage: str):
-    (project / f"metrics/{stage}.json").unlink()
-    assert f"metrics/{stage}.json doesn't exist. `dvc repro` makes it" in sentence_of("summary")
+@pytest.mark.usefixtures("project")
+def test_summary_outside_of_a_dvc_project_is_a_sentence():
+    assert "DVC can't tell what was run in this folder" in sentence_of("summary")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"3", b"[" * 100_000])
 def test_summary_of_damaged_metrics_names_them(project: Path, content: bytes):
+    (project / ".dvc").mkdir()
     (project / "metrics/eval.json").write_bytes(content)
     assert "metrics/eval.json is damaged" in sentence_of("summary")
 
 
-def test_installed_command_ends_without_a_traceback(project: Path):
-    goldrm = Path(sys.executable).with_name("goldrm")
-    done = subprocess.run(
-        [goldrm, "score", PROMPT, "3 7 eleven"],
-        cwd=project,
+GOLDRM = Path(sys.executable).with_name("goldrm")
+
+
+def run(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the installed command by a shell's line, in which it is $GOLDRM."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=folder,
+        env=os.environ | {"GOLDRM": str(GOLDRM)} | environment,
         capture_output=True,
-        text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"goldrm: 'eleven' in .*\n", done.stderr)
+
+
+def test_installed_command_ends_without_a_traceback(project: Path):
+    done = run(f"$GOLDRM score '{PROMPT}' '3 7 eleven'", project)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert re.fullmatch(rb"goldrm: 'eleven' in .*\n", done.stderr)
+
+
+FULL = b"goldrm: the output can't be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "export --help", "summary", f"score '{PROMPT}' '3 7'", "score --pairs pairs.csv"],
+)
+def test_output_to_a_full_device_is_one_sentence(project: Path, arguments: str):
+    (project / ".dvc").mkdir()
+    write_pairs(project / "pairs.csv")
+    done = run(f"$GOLDRM {arguments} >/dev/full", project)
+    assert (done.returncode, done.stderr) == (1, FULL)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (">&-", b"goldrm: the output can't be written: not writable.\n"),
+        *((target, b"") for target in (">/dev/full 2>/dev/full", ">&- 2>&-", ">/dev/full 2>&-")),
+        ("| true", b""),  # quiet, as other programs are
+    ],
+)
+def test_output_that_cannot_be_written_is_told(project: Path, target: str, said: bytes):
+    (project / ".dvc").mkdir()
+    for arguments in ("--help", "summary"):
+        done = run(f"$GOLDRM {arguments} {target}", project)
+        assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_closed_streams_take_no_output_from_others(project: Path):
+    for command in ("$GOLDRM export course out.pkl --model notebook >&-", "$GOLDRM check >&- 2>&-"):
+        assert run(command, project).returncode == 0
+    torch.load(project / "out.pkl", weights_only=True)
+    for target in ("2>&-", "2>/dev/full"):
+        assert run(f"$GOLDRM score {target}", project).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        *({"PYTHONIOENCODING": encoding} for encoding in ("ascii", "latin-1", "utf-8:strict")),
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=str,
+)
+def test_other_encodings_print_what_they_can(project: Path, environment: dict[str, str]):
+    (project / ".dvc").mkdir()
+    done = run("$GOLDRM summary", project, **environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"0.988" in done.stdout
+    done = run("$GOLDRM export course out.pkl --model 'ä–'", project, **environment)
+    assert done.returncode == 1
+    assert re.fullmatch(rb"goldrm: params.yaml has no recipe .*\n", done.stderr)
+
+
+def test_a_user_without_a_name_and_home_has_all_commands(project: Path):
+    """As the user of a container whose number is in no list."""
+    (project / ".dvc").mkdir()
+    without = "import pwd\ndef unknown(*_): raise KeyError\npwd.getpwuid = pwd.getpwnam = unknown\n"
+    (project / "sitecustomize.py").write_text(without)
+    unset = "unset HOME USER LOGNAME LNAME USERNAME; $GOLDRM "
+    for command in ("check", "summary", f"score '{PROMPT}' '3 7'"):
+        done = run(unset + command, project, PYTHONPATH=str(project))
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_code_of_another_folder_is_refused(project: Path, tmp_path: Path):
+    """In a copied folder or a second worktree only its own code is right."""
+    other = project / "src/goldrm"
+    other.mkdir(parents=True)
+    for command in ("summary", "check", "score", "export course out.pkl"):
+        done = run(f"$GOLDRM {command}", project)
+        assert (done.returncode, done.stdout) == (1, b"")
+        said = done.stderr.decode()
+        assert said.startswith(f"goldrm: this folder has its own code, {other}, but")
+        assert str(ROOT / "src/goldrm") in said
+        assert "make setup" in said
+        assert said.count("\n") == 1
+    assert run("$GOLDRM --help", project).returncode == 0
+    other.rmdir()
+    other.symlink_to(ROOT / "src/goldrm")  # its own, by another name
+    assert run("$GOLDRM check", project).returncode == 0

@@ -220,6 +220,7 @@ def test_params_are_frozen(params: Params):
         ("dictionary.source", "file:///tmp/dictionary.json"),
         ("dictionary.source", '"a\\0b"'),
         ("sft.source", '"model.pkl\\n"'),
+        ("sft.source", "model.bin"),
         ("sft.sha256", "A" * 64),
         ("sft.sha256", "a" * 63),
         ("sft.sha256", "g" * 64),
@@ -238,6 +239,9 @@ def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
         ("task.start", "{min: 0, max: 101}", ["max", "101", "max_value", "100"]),
         ("task.difference", "{min: 0, max: 9}", ["difference.min"]),
         ("task.terms", "{min: 0, max: 9}", ["terms.min"]),
+        ("task.terms", "{min: 5, max: 101}", ["terms.max (101)", "max_value (100)"]),
+        ("task.max_value", "8", ["start.max (99)", "max_value (8)"]),
+        ("task.difference", "{min: 1, max: 101}", ["difference.max (101)", "max_value (100)"]),
         (
             "models.token_damage.readout.prompt_layers",
             "[2, 1]",
@@ -355,6 +359,100 @@ def test_misspelt_choice_is_missing(tmp_path: Path, parameter: str):
 )
 def test_item_of_a_list_is_named(tmp_path: Path, parameter: str, value: str, sentence: str):
     assert sentence in sentence_of(load_with, tmp_path, parameter, value)
+
+
+SOURCES = ["dictionary.source", "sft.source", "pairs.source"]
+
+
+@pytest.mark.parametrize("parameter", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("~/model.pkl", "write the path in full"),
+        ("~course/model.pkl", "write the path in full"),
+        ("$HOME/model.pkl", "write the path in full"),
+        ("${HOME}/model.pkl", "write the path in full"),
+        ("folder\\model.pkl", "with / between them"),
+        ("C:/folder/model.pkl", "with / between them"),
+        ("file:/folder/model.pkl", "with / between them"),
+        ("https:/host/model.pkl", "with / between them"),
+        ("folder/", "is a folder"),
+        ("folder.pkl/", "is a folder"),
+        (".", "is a folder"),
+        ("..", "is a folder"),
+        ("folder/..", "is a folder"),
+        (" model.pkl", "holds characters"),
+        ("model.pkl ", "holds characters"),
+        ("model.pkl\n", "holds characters"),
+        (" ", "holds characters"),
+        ("", "at least 1 character"),
+    ],
+)
+def test_path_that_is_another_to_dvc_is_refused(
+    tmp_path: Path, parameter: str, source: str, named: str
+):
+    sentence = sentence_of(load_with, tmp_path, parameter, json.dumps(source))
+    assert f"{parameter}" in sentence
+    assert named in sentence
+
+
+@pytest.mark.parametrize("parameter", SOURCES)
+@pytest.mark.parametrize(
+    "source", ["a.pkl", "/a/b c.pkl", "../a.pkl", "./a.pkl", "a~1.pkl", "a/~/b.pkl", "a:b.pkl"]
+)
+def test_path_of_any_kind_loads(tmp_path: Path, parameter: str, source: str):
+    assert value_of(load_with(tmp_path, parameter, json.dumps(source)), parameter) == source
+
+
+@pytest.mark.parametrize("source", ["https:///a.pkl", "s3:///a.pkl", "HTTPS://host/a.pkl"])
+def test_url_without_a_host_is_refused(tmp_path: Path, source: str):
+    sentence = sentence_of(load_with, tmp_path, "sft.source", source)
+    assert "neither a path nor an http, https or s3 URL" in sentence
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "named"),
+    [
+        ("sampling", {"temperature": 0, "dropout": False}, ["temperature 0", "dropout"]),
+        ("sampling", {"temperature": 1e-300}, ["sampling.temperature", "write 0, or 0.001"]),
+        (
+            "models.notebook.training",
+            {"mse_weight": 0, "rank_weight": 0},
+            ["models.notebook.training: mse_weight and rank_weight are both 0"],
+        ),
+        (
+            "models.notebook.training",
+            {"margin": True, "rank_weight": 0},
+            ["margin is true", "rank_weight"],
+        ),
+        ("models.token_damage.data.edits", {"kinds": []}, ["random is 6", "kinds"]),
+    ],
+)
+def test_values_that_cannot_go_together_are_both_named(
+    tmp_path: Path, section: str, changes: dict[str, Any], named: list[str]
+):
+    sentence = sentence_of(
+        load_edited, tmp_path, section, lambda around, last: around[last].update(changes)
+    )
+    assert [text for text in [section, *named] if text not in sentence] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("sampling", {"temperature": 0}),
+        ("sampling", {"temperature": 0.001, "dropout": False}),
+        ("models.notebook.training", {"mse_weight": 0}),
+        ("models.notebook.training", {"rank_weight": 0}),
+        ("models.notebook.training", {"epochs": 1, "patience": 5, "checkpoint_epochs": 9}),
+        ("models.token_damage.data.edits", {"kinds": [], "random": 0}),
+        ("pairs", {"num_pairs": 1, "num_validation_pairs": 1, "num_test_pairs": 1}),
+    ],
+)
+def test_values_that_can_go_together_load(tmp_path: Path, section: str, changes: dict[str, Any]):
+    loaded = load_edited(tmp_path, section, lambda around, last: around[last].update(changes))
+    found = value_of(loaded, section).model_dump()
+    assert {name: found[name] for name in changes} == changes
 
 
 def test_unlike_parameter_gets_the_list(tmp_path: Path):

@@ -1,11 +1,13 @@
-"""The closing summary names every stage's metrics, the accuracies, the figures, what to do next."""
+"""The closing summary: metrics and where they come from, accuracies, figures, what to do next."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from small_models import ROOT
 
+from goldrm.commands.origin import Origins
 from goldrm.commands.params import Params
 from goldrm.commands.summary import summarise
 from goldrm.common.errors import GoldrmError
@@ -53,33 +55,107 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: list[str])
     return tmp_path
 
 
+ALL_HERE = Origins({})
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
+
+
 def test_summary_has_a_line_for_each_stage(metrics: list[str], recipes: list[str]):
     assert metrics == ["sft", "pairs", "token_damage", "notebook", "eval"]
-    lines = summarise(recipes).splitlines()
-    expected = [[name, "a", str(number), "b", "0.5"] for number, name in enumerate(metrics)]
+    lines = summarise(recipes, ALL_HERE).splitlines()
+    expected = [
+        [name, "a", str(number), "b", "0.5", "this", "folder's", "run"]
+        for number, name in enumerate(metrics)
+    ]
     assert [line.split() for line in lines[: len(metrics)]] == expected
-    values = {line.index("a ", len(name)) for line, name in zip(lines, metrics, strict=False)}
-    assert len(values) == 1  # in one column
+    for word in ("a ", "this "):  # in one column
+        assert len({line.rindex(word) for line in lines[: len(metrics)]}) == 1
 
 
-def test_summary_has_accuracies_with_intervals_figures_and_tables(recipes: list[str]):
-    text = summarise(recipes)
+def test_every_stage_with_metrics_has_a_line_under_its_own_name(recipes: list[str]):
+    """That of which DVC speaks; else a stage that didn't run here would pass for one that did."""
+    entries = read_yaml(ROOT / "dvc.yaml")["stages"]
+    stages = [
+        name if "foreach" not in stage else f"{name}@{recipe}"
+        for name, stage in entries.items()
+        if stage.get("do", stage).get("metrics")
+        for recipe in (recipes if "foreach" in stage else [""])
+    ]
+    lines = summarise(recipes, Origins(dict.fromkeys(stages, "changed: x"))).splitlines()
+    assert all(line.endswith("an earlier run's") for line in lines[: len(stages)])
+
+
+def test_lines_of_what_was_not_run_here_say_whose_they_are_and_why(
+    metrics: list[str], recipes: list[str]
+):
+    """After a clone and a partial run the other results are there, but not the models."""
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "results")
+    Path("metrics/sft.json").write_text('{"a": 7}')
+    Path("metrics/notebook.json").write_text('{"a": 8}')
+    origins = Origins(
+        {
+            "train_rm@token_damage": "missing: data/models/token_damage",
+            "train_rm@notebook": "changed: seed",
+            "evaluate": "missing: data/evaluation",
+        }
+    )
+    text = summarise(recipes, origins)
+    ends = [line.rsplit("  ", 1)[1] for line in text.splitlines()[: len(metrics)]]
+    assert ends == [
+        *("this folder's run", "this folder's run"),
+        *("the commit's", "an earlier run's", "the commit's"),
+    ]
+    assert "accuracy on unseen pairs, 95 % interval  the commit's\n" in text
+    assert "metrics/plots/probes.png  the commit's\n" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["train_rm@token_damage", "missing:", "data/models/token_damage"] in lines
+    assert ["train_rm@notebook", "changed:", "seed"] in lines
+    assert "dvc.lock" not in summarise(recipes, ALL_HERE)
+
+
+def test_without_git_what_is_not_of_this_folder_is_of_an_earlier_run(
+    recipes: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    origins = Origins({"evaluate": "missing: data/evaluation"})
+    assert "an earlier run's" in summarise(recipes, origins)
+    monkeypatch.setenv("PATH", "")
+    assert "an earlier run's" in summarise(recipes, origins)
+
+
+def test_summary_has_accuracies_with_intervals_figures_and_tables(
+    project: Path, recipes: list[str]
+):
+    (project / "metrics/plots/sft.csv").touch()
+    (project / "metrics/plots/._sft.csv").touch()  # as macOS leaves it
+    text = summarise(recipes, ALL_HERE)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert [line for line in lines if "(" in line and ")" in line and " pairs of " in line] == [
         "token_damage 0.988 (0.970 – 0.990) 1200 pairs of 80 families",
         "notebook 0.750 (0.700 – 0.800) 1200 pairs of 80 families",
         "log_prob 0.500 (0.450 – 0.550) 1200 pairs of 80 families",
     ]
-    assert "look metrics/plots/compared.png, metrics/plots/probes.png" in lines
-    assert "metrics/plots/probes.csv, metrics/plots/statistics.csv" in lines
+    start = lines.index(
+        "look metrics/plots/compared.png, metrics/plots/probes.png this folder's run"
+    )
+    assert lines[start + 1 : start + 3] == [
+        "metrics/plots/probes.csv, metrics/plots/statistics.csv this folder's run",
+        "metrics/plots/sft.csv this folder's run",
+    ]
     assert text.index("dvc plots show") > text.index("probes.csv")
 
 
-@pytest.mark.parametrize("name", ["metrics/sft.json", "metrics/notebook.json"])
-def test_missing_metrics_are_named(project: Path, recipes: list[str], name: str):
-    (project / name).unlink()
-    with pytest.raises(GoldrmError, match=rf"{name} doesn't exist. `dvc repro` makes it"):
-        summarise(recipes)
+def test_missing_metrics_are_named_and_the_others_shown(project: Path, recipes: list[str]):
+    """Of a recipe that isn't trained yet, say."""
+    (project / "metrics/notebook.json").unlink()
+    (project / "metrics/plots/statistics.csv").unlink()
+    lines = summarise(recipes, ALL_HERE).splitlines()
+    assert " ".join(lines[3].split()) == "notebook missing: `dvc repro` makes it"
+    assert lines[2].startswith("token_damage  a 2")
+    assert "accuracy on unseen pairs, 95 % interval  missing: `dvc repro` makes it" in lines
 
 
 @pytest.mark.parametrize(
@@ -96,10 +172,4 @@ def test_missing_metrics_are_named(project: Path, recipes: list[str], name: str)
 def test_damaged_statistics_are_named(project: Path, recipes: list[str], content: bytes):
     (project / "metrics/plots/statistics.csv").write_bytes(content)
     with pytest.raises(GoldrmError, match=r"metrics/plots/statistics\.csv"):
-        summarise(recipes)
-
-
-def test_missing_statistics_are_named(project: Path, recipes: list[str]):
-    (project / "metrics/plots/statistics.csv").unlink()
-    with pytest.raises(GoldrmError, match=r"metrics/plots/statistics\.csv doesn't exist"):
-        summarise(recipes)
+        summarise(recipes, ALL_HERE)

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.files import write_atomic, write_json
+from goldrm.common.files import (
+    read_checked_json,
+    read_text,
+    write_atomic,
+    write_checked_json,
+    write_json,
+)
 
 
 def test_write_atomic_makes_folders_and_replaces(tmp_path: Path):
@@ -112,3 +118,70 @@ def test_json_refuses_nan(tmp_path: Path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "eval.json", {"accuracy": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+CONTENT = {"name": "schön", "sizes": [1, 2.5, 1e-300], "none": None, "inner": {"yes": True}}
+
+
+def test_checked_json_round_trip(tmp_path: Path):
+    path = tmp_path / "config.json"
+    write_checked_json(path, CONTENT)
+    assert read_checked_json(path) == CONTENT
+    stored = json.loads(path.read_text())
+    assert (list(stored)[:-1], list(stored)[-1]) == (list(CONTENT), "checksum")
+    assert stored | CONTENT == stored
+
+
+def test_checked_json_may_be_laid_out_anew(tmp_path: Path):
+    """What it says is checked, not how."""
+    path = tmp_path / "config.json"
+    write_checked_json(path, CONTENT)
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=7, ensure_ascii=False))
+    assert read_checked_json(path) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "schon"},
+        {"none": 0},
+        {"sizes": [1.0, 2.5, 1e-300]},
+        {"inner": {"yes": 1}},
+        {"d": 1},
+    ],
+    ids=str,
+)
+def test_edited_json_is_refused(tmp_path: Path, change: dict[str, object]):
+    path = tmp_path / "config.json"
+    write_checked_json(path, CONTENT)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(
+        GoldrmError, match=r"config\.json is damaged. Delete it; `dvc repro` makes it"
+    ):
+        read_checked_json(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"null", b"3", b"{}", b"\xff", b"[" * 100_000, b'{"checksum": {}}', b"9" * 5000],
+    ids=lambda content: repr(content[:12]),
+)
+def test_other_content_is_no_checked_json(tmp_path: Path, content: bytes):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(GoldrmError, match=r"config\.json is damaged"):
+        read_checked_json(path)
+
+
+def test_missing_json_is_named(tmp_path: Path):
+    with pytest.raises(GoldrmError, match=r"config\.json doesn't exist. `dvc repro` makes it"):
+        read_checked_json(tmp_path / "config.json")
+
+
+def test_text_is_read_up_to_its_limit(tmp_path: Path):
+    path = tmp_path / "text"
+    path.write_bytes("schön".encode())
+    assert read_text(path, 6) == "schön"
+    for endless in (path, Path("/dev/zero")):
+        with pytest.raises(ValueError, match="more than 5 bytes"):
+            read_text(endless, 5)

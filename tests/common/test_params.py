@@ -93,6 +93,8 @@ def test_good_sections_load_and_are_frozen():
         ({"a\nb": 1}, r"'a\nb' is not a parameter (there are: width, drawings, files)"),
         ({"files": {"a": "ftp://b"}}, "files.a: 'ftp://b' is neither a path nor an http, https"),
         ({"files": {"a": "b\0"}}, r"files.a: 'b\x00' holds characters that no path or URL should"),
+        ({"files": {"a": "~/b"}}, "files.a: '~/b' is taken as it stands, ~ and $ too; write the"),
+        ({"files": {"a": "https:///b"}}, "files.a: 'https:///b' is neither a path nor an http"),
         ({"drawings": {}}, "the file: hang something"),
     ],
 )

@@ -1,15 +1,23 @@
 """Tables as files: the same bytes for the same table, and damage that is noticed."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from pyarrow.dataset import dataset
+from pyarrow.parquet import ParquetFile
 
 from goldrm.common import tables
 from goldrm.common.errors import GoldrmError
-from goldrm.common.tables import ParquetBuffer, read_csv, read_parquet, write_csv, write_parquet
+from goldrm.common.tables import (
+    ParquetBuffer,
+    open_parquet,
+    read_csv,
+    read_parquet,
+    write_csv,
+    write_parquet,
+)
 
 TABLE = pd.DataFrame(
     {"prompt": ["b", "a"], "margin": [0.1, 1 / 3], "prompt_id": [2, 1], "text": ["1 2", "3"]}
@@ -51,17 +59,34 @@ def test_truncated_parquet_is_refused(tmp_path: Path, kept: int):
         read_parquet(path)
 
 
-def test_bit_flip_in_parquet_is_no_traceback(tmp_path: Path):
-    """Either it doesn't matter or the sentence comes; never other rows or another exception."""
+def test_any_flipped_bit_in_parquet_is_noticed(tmp_path: Path):
     path = tmp_path / "train.parquet"
     write_parquet(path, TABLE)
     good = path.read_bytes()
     for index in range(0, len(good), 4):
-        damaged = bytearray(good)
-        damaged[index] ^= 1
-        path.write_bytes(damaged)
-        with suppress(GoldrmError):
-            pd.testing.assert_frame_equal(read_parquet(path), TABLE)
+        path.write_bytes(good[:index] + bytes([good[index] ^ 1]) + good[index + 1 :])
+        with pytest.raises(GoldrmError, match=r"train\.parquet is not a whole Parquet file"):
+            read_parquet(path)
+
+
+def test_parquet_is_one_for_other_programs(tmp_path: Path):
+    """The checksum lies where a reader has no reason to look."""
+    write_parquet(tmp_path / "table.parquet", TABLE)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), TABLE)
+    whole = dataset(tmp_path / "table.parquet").to_table()
+    assert whole.to_pydict() == TABLE.to_dict("list")
+    assert (
+        ParquetFile(tmp_path / "table.parquet").read_row_group(0).to_pydict() == whole.to_pydict()
+    )
+
+
+def test_parquet_of_others_needs_no_checksum_where_it_may_be_theirs(tmp_path: Path):
+    path = tmp_path / "theirs.parquet"
+    TABLE.to_parquet(path, index=False)
+    with open_parquet(path) as file:
+        assert file.read().to_pydict() == TABLE.to_dict("list")
+    with pytest.raises(GoldrmError, match=r"theirs\.parquet .*as it was written"):
+        read_parquet(path)
 
 
 @pytest.mark.parametrize(("read", "name"), [(read_parquet, "none.parquet"), (read_csv, "none.csv")])

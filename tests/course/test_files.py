@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from notebook_reference import (
@@ -22,6 +23,9 @@ from goldrm.course.files import read_dictionary_tokens, read_sft_checkpoint, rea
 from goldrm.task.dictionary import Dictionary, from_tokens
 
 Reader = Callable[[Path], Any]
+pytestmark = pytest.mark.usefixtures(
+    "archives_opened_here"
+)  # test_hostile.py does as all others do
 
 
 def read_sft(path: Path) -> Any:
@@ -63,6 +67,41 @@ def test_reads_the_training_set(tmp_path: Path):
     path = tmp_path / "step3.pt"
     save_training_set(path, PAIRS)
     assert read_training_set(path) == [([101, 5, 0], [101, 5]), ([101, 6, 1, 2], [101, 6, 1])]
+
+
+def test_numpys_scalars_are_read_in_each_file(
+    tmp_path: Path, dictionary: Dictionary, reference_lm: NotebookLM
+):
+    """As a mean of losses, a list of np.unique or a reward leaves them."""
+    tokens = list(map(np.str_, dictionary.tokens))
+    torch.save((tokens, np.int64(129), {}, {}), tmp_path / "step1.pt")
+    assert from_tokens(read_dictionary_tokens(tmp_path / "step1.pt"), 100, "it") == dictionary
+    ids = {name: np.int64(reference_lm.net_parameters[name]) for name in ("eos_int", "padding_int")}
+    checkpoint = {
+        "loss": np.float64(0.5),
+        "losses": [np.float32(0.5)],
+        "net_parameters": {**reference_lm.net_parameters, **ids, "note": None},
+        "SFT_LMnet_dict": reference_lm.state_dict(),
+    }
+    torch.save(checkpoint, tmp_path / "step2.pkl")
+    net_parameters, state = read_sft(tmp_path / "step2.pkl")
+    assert net_parameters == {**reference_lm.net_parameters, "note": None}
+    assert state.keys() == reference_lm.state_dict().keys()
+    torch.save([[[torch.tensor([1, 2]), np.float64(7)]]] * 2, tmp_path / "step3.pt")
+    assert read_training_set(tmp_path / "step3.pt") == [([1, 2], [1, 2])]
+
+
+def test_token_ids_may_be_lists(tmp_path: Path):
+    save_training_set(tmp_path / "step3.pt", [[[[101, 5], 7.0]], [[torch.tensor([101, 6]), 6.0]]])
+    assert read_training_set(tmp_path / "step3.pt") == [([101, 5], [101, 6])]
+
+
+def test_tensors_may_share_their_values(tmp_path: Path):
+    """As an output layer tied to the embedding."""
+    weight = torch.rand(100, 50)
+    state = {"token2vec.token2vec.weight": weight, "token_prediction.weight": weight}
+    torch.save({"net_parameters": {"d": 50}, "SFT_LMnet_dict": state}, tmp_path / "step2.pkl")
+    assert torch.equal(read_sft(tmp_path / "step2.pkl")[1]["token_prediction.weight"], weight)
 
 
 def test_training_set_may_be_empty(tmp_path: Path):
@@ -143,7 +182,9 @@ def test_messages_name_what_the_user_knows(tmp_path: Path):
         [[[torch.tensor([True]), 7.0]], [[torch.tensor([1]), 6.0]]],
         [[[torch.tensor([[1]]), 7.0]], [[torch.tensor([1]), 6.0]]],
         [[[torch.tensor(1), 7.0]], [[torch.tensor([1]), 6.0]]],
-        [[[[1, 2], 7.0]], [[[1, 3], 6.0]]],
+        [[[[1.0, 2.0], 7.0]], [[[1.0, 3.0], 6.0]]],
+        [[[[True, 2], 7.0]], [[[1, 3], 6.0]]],
+        [[["1 2", 7.0]], [["1 3", 6.0]]],
         [[torch.tensor([1, 2, 3])], [torch.tensor([1, 2, 3])]],
         torch.zeros(2, 3, dtype=torch.long),
         {"positive": [], "negative": []},

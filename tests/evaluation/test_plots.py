@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
@@ -196,19 +198,87 @@ def test_pngs_are_the_same_twice(tmp_path: Path, case: str):
         assert b"Matplotlib" not in content  # whose version would change the bytes
 
 
-def test_a_notebooks_backend_does_not_matter(tmp_path: Path):
-    """In a shell of Jupyter's MPLBACKEND names a module that need not be installed here."""
-    script = (
-        "import pandas as pd; from pathlib import Path; from goldrm.evaluation import plots; "
-        "table = pd.DataFrame({'model': ['a'], 'gold_reward': [1.0], 'reward': [2.0]}); "
-        "plots.save(Path('figure.png'), plots.reward_vs_gold(table)); "
-        "import sys; assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    (tmp_path / "script.py").write_text(script)
-    command = [sys.executable, "-m", "goldrm.pipeline.run", "script.py"]
-    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | backend)
-    assert (tmp_path / "figure.png").stat().st_size > 1000
+DRAW = """\
+import sys
+from pathlib import Path
+import pandas as pd
+from goldrm.evaluation import plots
+table = pd.DataFrame({"model": ["a"], "gold_reward": [1.0], "reward": [2.0]})
+curve = pd.DataFrame({"step": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [2.0, 1.0],
+                      "train_accuracy": [0.5, 0.75], "validation_accuracy": [0.5, 0.6]})
+@plots.fixed_settings
+def draw():
+    return plots.reward_vs_gold(table), plots.learning_curves({"a": curve})
+for name, figure in zip(("points", "curve"), draw(), strict=True):
+    plots.save(Path(f"{name}.png"), figure)
+assert "matplotlib.pyplot" not in sys.modules
+"""
+SETTINGS = """\
+font.size: 20
+font.family: serif
+lines.linewidth: 7
+savefig.dpi: 30
+savefig.bbox: tight
+figure.facecolor: red
+axes.prop_cycle: cycler("color", "rgb")
+path.sketch: 1, 100, 2
+axes.formatter.use_locale: True
+text.usetex: True
+backend: nonsense
+"""
+
+
+def drawn_with(settings: dict[str, object]) -> dict[str, bytes]:
+    """The figures' files, drawn while matplotlib has these settings."""
+    buffers: dict[str, bytes] = {}
+    with mpl.rc_context(settings), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            plots, "write_atomic", lambda path, content: buffers.update({path.name: content})
+        )
+        for name, figure in draw("two").items():
+            plots.save(Path(name), figure)
+    return buffers
+
+
+def test_settings_and_styles_change_no_byte():
+    """Of a notebook in which somebody draws the figures, say."""
+    settings = {"font.size": 20, "lines.linewidth": 7, "savefig.dpi": 30, "savefig.bbox": "tight"}
+    style = mpl.style.library["dark_background"]
+    assert drawn_with({**style, **settings, "path.sketch": (1, 100, 2)}) == drawn_with({})
+    assert mpl.rcParams["font.size"] == mpl.rcParamsDefault["font.size"]
+
+
+def test_a_users_surroundings_change_no_byte(tmp_path: Path):
+    """Backends that aren't installed, settings files, no home; each in a process of its own."""
+    home = tmp_path / "a home"
+    (home / ".config/matplotlib").mkdir(parents=True)
+    (home / ".config/matplotlib/matplotlibrc").write_bytes(b"# gr\xf6\xdfer\n" + SETTINGS.encode())
+    (tmp_path / "settings").write_text(SETTINGS)
+    surroundings: dict[str, dict[str, str]] = {
+        "usual": {},
+        "notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        "window": {"MPLBACKEND": "TkAgg", "DISPLAY": ":77"},
+        "home": {"HOME": str(home)},
+        "no home": {"HOME": "/nonexistent"},
+        "file": {"MATPLOTLIBRC": str(tmp_path / "settings")},
+        "language": {"LC_ALL": "de_DE.UTF-8", "TZ": "Asia/Tokyo"},
+        "folder": {},
+    }
+    for name, environment in surroundings.items():
+        (tmp_path / name).mkdir()
+        if name == "folder":
+            (tmp_path / name / "matplotlibrc").write_text(SETTINGS)
+        subprocess.run(
+            [sys.executable, "-c", DRAW],
+            check=True,
+            cwd=tmp_path / name,
+            env=os.environ | environment,
+            capture_output=True,
+        )
+        for figure in ("points.png", "curve.png"):
+            content = (tmp_path / name / figure).read_bytes()
+            assert content == (tmp_path / "usual" / figure).read_bytes(), name
+            assert len(content) > 1000
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,6 +1,5 @@
 """The language model's folder: what is declared, stored and in the dictionary must agree."""
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from notebook_reference import NotebookLM
 from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.files import read_checked_json, write_checked_json
 from goldrm.lm.sizes import BackboneSizes, sizes_from
-from goldrm.lm.weights import build_backbone, load_backbone, read_config, save_backbone, sft_sha256
+from goldrm.lm.weights import build_backbone, load_backbone, save_backbone, sft_sha256
 from goldrm.task.dictionary import Dictionary
 
 SIZES = [
@@ -174,6 +174,48 @@ def test_unknown_tensor_is_named(
         build_backbone(small_sizes, state, dictionary, "model.pkl")
 
 
+def test_first_missing_and_unknown_tensors_are_named_and_the_others_counted(
+    small_sizes: BackboneSizes, dictionary: Dictionary, state: dict[str, Tensor]
+):
+    renamed = {f"lm.{name}": tensor for name, tensor in state.items()}
+    with pytest.raises(GoldrmError) as error:
+        build_backbone(small_sizes, renamed, dictionary, "model.pkl")
+    first = list(state)[:3]
+    more = f"and {len(state) - 3} more"
+    assert f"model.pkl lacks tensors {', '.join(first)} {more} and holds unknown tensors" in str(
+        error.value
+    )
+    assert f"unknown tensors {', '.join(f'lm.{name}' for name in first)} {more}." in str(
+        error.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda weight: weight.to_sparse(), "is sparse"),
+        (lambda weight: weight.to("meta"), "is without values"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), "is float8_e4m3fn"),
+        (lambda weight: weight.long(), "is int64"),
+        (
+            lambda weight: weight.index_fill(1, torch.tensor([5]), float("nan")),
+            "holds values that aren't finite numbers, 129 of 3096",
+        ),
+    ],
+    ids=["sparse", "without values", "8 bits", "integers", "nan"],
+)
+def test_what_is_wrong_with_weights_is_said(
+    small_sizes: BackboneSizes,
+    dictionary: Dictionary,
+    state: dict[str, Any],
+    spoil: Any,
+    found: str,
+):
+    state[EMBEDDING] = spoil(state[EMBEDDING])
+    with pytest.raises(GoldrmError, match=rf"model\.pkl: {EMBEDDING} {found}"):
+        build_backbone(small_sizes, state, dictionary, "model.pkl")
+
+
 @pytest.mark.parametrize(
     "change",
     [{"d": 48}, {"context_length": 41}, {"num_layers": 1}, {"num_layers": 3}],
@@ -225,7 +267,7 @@ def test_folder_round_trip(folder: Path, dictionary: Dictionary, reference_lm: N
 
 
 def test_config_holds_sizes_and_provenance(folder: Path, small_sizes: BackboneSizes):
-    config = json.loads((folder / "config.json").read_text())
+    config = read_checked_json(folder / "config.json")
     assert config == {**asdict(small_sizes), "sha256": "ab12"}
 
 
@@ -243,14 +285,7 @@ def test_truncated_file_is_named(folder: Path, dictionary: Dictionary, name: str
         load_backbone(folder, dictionary, CPU)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"3", b"\xff", b"[" * 100_000])
-def test_damaged_config_is_named(tmp_path: Path, content: bytes):
-    (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(GoldrmError, match=r"config\.json is damaged"):
-        read_config(tmp_path / "config.json")
-
-
 def test_config_without_sizes_is_named(folder: Path, dictionary: Dictionary):
-    (folder / "config.json").write_text("{}")
+    write_checked_json(folder / "config.json", {})
     with pytest.raises(GoldrmError, match=r"config\.json declares num_tokens = None"):
         load_backbone(folder, dictionary, CPU)

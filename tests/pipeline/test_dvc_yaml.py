@@ -14,6 +14,7 @@ from small_models import ROOT
 from goldrm.commands.params import Params
 from goldrm.common.params import Section, checked
 from goldrm.common.yaml_file import read_yaml
+from goldrm.pipeline.snapshot import Snapshot
 from goldrm.pipeline.stage_entry import StageEntry
 
 STAGES: dict[str, dict[str, Any]] = read_yaml(ROOT / "dvc.yaml")["stages"]
@@ -34,8 +35,9 @@ def entry_of(name: str) -> dict[str, Any]:
 
 def script_of(name: str) -> Path:
     """The script that the stage's command runs."""
-    command, module, script = entry_of(name)["cmd"].rpartition(" ")
-    assert command + module == "python -m goldrm.pipeline.run "
+    command, _, script = entry_of(name)["cmd"].rpartition(" ")
+    to_root = "../" if NAMES[name] != ROOT else ""
+    assert command == f"python -EP {to_root}src/goldrm/pipeline/run.py"
     return NAMES[name] / script
 
 
@@ -84,7 +86,9 @@ def test_stage_declares_exactly_the_parameters_that_it_is_given(
     monkeypatch.chdir(NAMES[name])
     model = params_of(name)
     assert _defaults(model) == []
-    checked(model, StageEntry.named(name).values(), Path("params.yaml"))
+    snapshot = Snapshot.now(ROOT)
+    values = StageEntry.named(name, snapshot).values(snapshot)
+    checked(model, values, Path("params.yaml"))
 
 
 def test_no_parameter_has_a_default_in_code() -> None:

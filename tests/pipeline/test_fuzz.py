@@ -30,14 +30,14 @@ from goldrm.commands.cli import app
 from goldrm.commands.pairs_file import read_pairs
 from goldrm.commands.params import Params, load_params
 from goldrm.common.errors import GoldrmError
+from goldrm.common.files import read_checked_json
 from goldrm.common.resume import ResumePoint
-from goldrm.common.tables import read_parquet
-from goldrm.common.tensor_files import read_tensors
+from goldrm.common.tensor_files import read_tensors_of_others
 from goldrm.course.files import read_dictionary_tokens, read_sft_checkpoint, read_training_set
 from goldrm.generation.course_completions import collect_course_pairs
 from goldrm.generation.preferences import PreferenceDataset
 from goldrm.lm.sizes import BackboneSizes, sizes_from
-from goldrm.lm.weights import build_backbone, read_config, save_backbone
+from goldrm.lm.weights import build_backbone, save_backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.model import save_reward_model
 from goldrm.task.dictionary import Dictionary, from_tokens, read_tokens
@@ -131,8 +131,7 @@ def project(
     table.to_csv(folder / "pairs.csv", index=False)
     table.to_parquet(folder / "pairs.parquet", index=False)
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (folder / "data").mkdir()
-    (folder / "data/dictionary.json").write_text(dictionary.to_json())
+    dictionary.save(folder / "data/dictionary.json")
     save_backbone(folder / "data/sft", sizes, state, {"sha256": "ab" * 32})
     recipe = params.models["notebook"]
     readout = new_readout(recipe.readout, sizes, seed=0).state_dict()
@@ -150,12 +149,12 @@ def loaders(dictionary: Dictionary, task: Task, sizes: BackboneSizes) -> dict[st
         if path.suffix == ".pkl":
             declared, state = read_sft_checkpoint(path, "it")
         else:
-            state, declared = read_tensors(path)
+            state, declared = read_tensors_of_others(path, "it")
         return build_backbone(sizes_from(declared, "it"), state, dictionary, "it")
 
     return {
         "data/dictionary.json": lambda path: from_tokens(read_tokens(path), 100, "it"),
-        "data/sft/config.json": lambda path: sizes_from(read_config(path), "it"),
+        "data/sft/config.json": lambda path: sizes_from(read_checked_json(path), "it"),
         "step1.pt": lambda path: from_tokens(read_dictionary_tokens(path), 100, "it"),
         "step2.pkl": checkpoint,
         "step3.pt": lambda path: collect_course_pairs(
@@ -166,7 +165,7 @@ def loaders(dictionary: Dictionary, task: Task, sizes: BackboneSizes) -> dict[st
         "params.yaml": load_params,
         "pairs.jsonl": read_pairs,
         "pairs.csv": read_pairs,
-        "pairs.parquet": lambda path: (read_pairs(path), read_parquet(path)),
+        "pairs.parquet": read_pairs,
     }
 
 
@@ -179,7 +178,6 @@ COUNTS = {
     "pairs.jsonl": 1000,
     "pairs.csv": 1200,
     "pairs.parquet": 1000,
-    # each opened by a child process first
     "step1.pt": 150,
     "step2.pkl": 150,
     "step3.pt": 150,
@@ -201,6 +199,7 @@ def many(count: int) -> Any:
     )
 
 
+@pytest.mark.usefixtures("archives_opened_here")
 @pytest.mark.parametrize("name", COUNTS)
 def test_damaged_file_is_read_or_a_sentence(
     tmp_path: Path, project: Path, loaders: dict[str, Loader], name: str

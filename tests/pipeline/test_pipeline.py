@@ -23,8 +23,10 @@ from notebook_reference import (
 from small_pipeline import SmallPipeline
 
 from goldrm.commands.params import load_params
-from goldrm.common.tensor_files import read_tensors
+from goldrm.common.errors import GoldrmError
+from goldrm.common.tensor_files import read_tensors_of_others
 from goldrm.common.yaml_file import read_yaml
+from goldrm.pipeline.recorded import refuse_damaged
 from goldrm.task import dictionary
 from goldrm.task.series import SPLITS, Split
 from goldrm.task.task import Task
@@ -69,7 +71,7 @@ def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert stages_run(pipeline.repro().stdout) == []
     assert "up to date" in pipeline.run("dvc", "status").stdout
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
-    (left,) = (pipeline.folder / ".work").glob("*/*")
+    (left,) = (pipeline.folder / ".work").glob("*/*/")
     assert left.parent.name == "evaluate", "finished work goes when a later stage starts"
 
 
@@ -89,7 +91,7 @@ def test_ctrl_c_is_one_line_where_processes_share_the_work(
 ) -> None:
     copy = finished.copied(tmp_path / "copy")
     copy.set_params({"runtime": {"processes": 2}, "pairs": {"num_pairs": 100_000}})
-    command = ("python", "-m", "goldrm.pipeline.run", "stages/generate_pairs.py")
+    command = ("python", "-EP", "src/goldrm/pipeline/run.py", "stages/generate_pairs.py")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     launcher = copy.start(*command, start_new_session=True, **pipes)
     workers: list[psutil.Process] = []
@@ -102,7 +104,6 @@ def test_ctrl_c_is_one_line_where_processes_share_the_work(
     deadline = time.monotonic() + 60
     while not is_time() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(0.2)  # for Python itself to start
     os.killpg(launcher.pid, signal.SIGINT)
     out, err = launcher.communicate(timeout=60)
     assert len(workers) == 2
@@ -300,7 +301,7 @@ def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipelin
             training_of("notebook", learning_rate=-1.0),
             "models.notebook.training.learning_rate is -1.0",
         ),
-        (training_of("notebook", batch_size=100_000), "fewer than the batch_size of 100000"),
+        (training_of("notebook", learning_rate=1e30), "Lower the learning_rate of 1e+30"),
         ({"sft": {"sha256": "0" * 64}}, "sft.sha256 pins 000"),
     ],
 )
@@ -308,14 +309,47 @@ def test_bad_input_ends_in_a_sentence_and_what_was_made_comes_back(
     pipeline: SmallPipeline, change: dict[str, object], sentence: str
 ) -> None:
     before = (pipeline.folder / "dvc.lock").read_bytes()
+    pipeline.set_params({"runtime": {"processes": 2}})  # all of which may meet it
     pipeline.set_params(change)
     failed = pipeline.repro(check=False)
     assert failed.returncode != 0
-    assert sentence in failed.stderr
+    said = [line for line in failed.stderr.splitlines() if not line.startswith("ERROR: failed to")]
+    assert [line for line in said if line] == [next(line for line in said if sentence in line)]
     assert "Traceback" not in failed.stderr
     assert (pipeline.folder / "dvc.lock").read_bytes() == before
     pipeline.run("git", "checkout", "--quiet", "params.yaml")
     assert stages_run(pipeline.repro().stdout) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("data/dictionary.json", "data/models/notebook/model.safetensors"),
+        *("data/pairs/test.parquet", "metrics/plots/learning_curves/notebook.csv"),
+    ],
+)
+def test_damage_that_dvc_does_not_see_is_refused_and_the_remedy_works(
+    pipeline: SmallPipeline, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A flipped bit leaves size and time as they were."""
+    monkeypatch.chdir(pipeline.folder)
+    refuse_damaged([Path("data"), Path("metrics")])
+    path = Path(name)
+    status, whole = path.stat(), path.read_bytes()
+    path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "up to date" in pipeline.run("dvc", "status").stdout
+    with pytest.raises(GoldrmError, match=f"Delete {name} and run `dvc repro`"):
+        refuse_damaged([path])
+    if path.suffix == ".parquet":
+        pipeline.set_params({"evaluate": {"examples": 2}})
+        failed = pipeline.repro(check=False)
+        assert f"evaluate: {name} isn't what dvc.lock recorded of generate_pairs" in failed.stderr
+        pipeline.run("git", "checkout", "--quiet", ".")
+    path.unlink()
+    assert stages_run(pipeline.repro().stdout) == []
+    assert path.read_bytes() == whole
+    refuse_damaged([Path("data"), Path("metrics")])
 
 
 def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None:
@@ -338,8 +372,8 @@ def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None
 
 def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> None:
     pipeline = SmallPipeline(tmp_path)
-    tokens = dictionary.load(tmp_path / "data/source/dictionary.json", max_value=100)
-    state, declared = read_tensors(tmp_path / "small_sft.safetensors")
+    tokens = dictionary.load_source(tmp_path / "data/source/dictionary.json", max_value=100)
+    state, declared = read_tensors_of_others(tmp_path / "small_sft.safetensors", "it")
     declared.pop("split_seed")
     lm = NotebookLM(**declared)
     lm.load_state_dict({name: tensor.float() for name, tensor in state.items()})

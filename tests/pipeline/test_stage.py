@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from small_models import ROOT
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.params import RuntimeParams, Section, SharedRuntimeParams
 from goldrm.common.workers import ALONE, Workers
 from goldrm.pipeline import stage as stage_module
+from goldrm.pipeline.snapshot import Snapshot
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.pipeline.stage_entry import StageEntry
 
@@ -34,7 +36,7 @@ stages:
           - offset
     deps:
       - "${data.source}"
-      - double.py
+      - stages/double.py
       - folder
       - "${data.url}"
     outs:
@@ -115,7 +117,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text(PARAMS_YAML)
     (tmp_path / "other.yaml").write_text("offset: 0\n")
     (tmp_path / "input.txt").write_text("21")
-    (tmp_path / "double.py").write_text("# code")
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/double.py").write_text("# code")
+    (tmp_path / ".dvcignore").write_text("*.pyc\n.DS_Store\n")
+    # What a process that run.py started has; `now` in a stage's process is the same moment.
+    monkeypatch.setattr(Snapshot, "of_this_process", lambda: Snapshot.now(tmp_path))
     (tmp_path / "folder/deep").mkdir(parents=True)
     (tmp_path / "folder/deep/file.txt").write_text("deep")
     (tmp_path / "folder/file.txt").write_text("file")
@@ -176,28 +182,31 @@ def test_interrupt_is_quiet(capsys: pytest.CaptureFixture[str]):
 
 
 SCRIPT = """\
-import sys, time
+import time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
 from goldrm.common.errors import GoldrmError
+from goldrm.common.params import Section
 from goldrm.pipeline.stage import run_stage
-from test_stage import DoubleParams
 
-def double(params, run):
-    if {fails}:
+class Params(Section):
+    pass
+
+def other(params, run):
+    if Path("fails").exists():
         raise GoldrmError("the disk is full")
     Path("started").touch()
     time.sleep(60)
 
-run_stage(DoubleParams, double)
+run_stage(Params, other)
 """
 
 
-def started_script(fails: bool) -> subprocess.Popen[str]:
+def started(script: str) -> subprocess.Popen[str]:
     """A stage in a process of its own, which Ctrl-C ends even where the tests ignore it."""
-    script = SCRIPT.format(tests=str(Path(__file__).parent), fails=fails)
+    Path("src").symlink_to(ROOT / "src")
+    Path("stages/other.py").write_text(script)
     return subprocess.Popen(
-        [sys.executable, "-B", "-c", script],
+        [sys.executable, "-EP", "src/goldrm/pipeline/run.py", "stages/other.py"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -206,13 +215,14 @@ def started_script(fails: bool) -> subprocess.Popen[str]:
 
 
 def test_failed_process_has_status_1_and_no_traceback():
-    process = started_script(fails=True)
+    Path("fails").touch()
+    process = started(SCRIPT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (1, "", "double: the disk is full\n")
+    assert (process.returncode, out, err) == (1, "", "other: the disk is full\n")
 
 
 def test_ctrl_c_has_status_130_and_no_traceback():
-    process = started_script(fails=False)
+    process = started(SCRIPT)
     deadline = time.monotonic() + 60
     while not Path("started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -231,7 +241,7 @@ def test_ctrl_c_has_status_130_and_no_traceback():
         (lambda: Path("other.yaml").write_text("offset: 1\n"), "other.yaml"),
         (lambda: Path("input.txt").write_text("22"), "input.txt"),
         (lambda: Path("input.txt").unlink(), "input.txt"),
-        (lambda: Path("double.py").write_text("# other code"), "double.py"),
+        (lambda: Path("stages/double.py").write_text("# other code"), "double.py"),
         (lambda: Path("folder/deep/file.txt").write_text("x"), "folder/deep/file.txt"),
         (lambda: Path("folder/new.txt").write_text("x"), "folder/new.txt"),
         (lambda: Path("folder/file.txt").unlink(), "folder/file.txt"),
@@ -256,8 +266,13 @@ def test_edit_during_the_run_is_refused(change: Callable[[], object], named: str
         lambda: Path("unrelated.txt").write_text("x"),
         lambda: Path("input.txt").touch(),
         lambda: Path("folder/module.pyc").write_bytes(b"x"),
+        lambda: Path("folder/deep/.DS_Store").write_bytes(b"x"),
+        lambda: Path("stages/.#double.py").symlink_to("an editor's lock"),
     ],
-    ids=["parameter of others", "comment", "file of others", "time stamp", "compiled code"],
+    ids=[
+        *("parameter of others", "comment", "file of others", "time stamp", "compiled code"),
+        *("a system's file", "an editor's file"),
+    ],
 )
 def test_edit_of_what_it_does_not_read_is_fine(change: Callable[[], object]):
     run(lambda _: change() and None)
@@ -321,7 +336,7 @@ def test_next_run_goes_on_in_the_same_folder():
         lambda: Path("params.yaml").write_text(PARAMS_YAML.replace("2", "3")),
         lambda: Path("other.yaml").write_text("offset: 1\n"),
         lambda: Path("input.txt").write_text("22"),
-        lambda: Path("double.py").write_text("# other code"),
+        lambda: Path("stages/double.py").write_text("# other code"),
         lambda: Path("folder/deep/file.txt").write_text("x"),
         lambda: Path("folder/file.txt").unlink(),
     ],
@@ -398,7 +413,7 @@ def test_other_stages_do_not_wait():
     assert Path("out.txt").read_text() == "42"
 
 
-@pytest.mark.parametrize("name", ["input.txt", "double.py", "other.yaml", "dvc.yaml"])
+@pytest.mark.parametrize("name", ["input.txt", "stages/double.py", "other.yaml", "dvc.yaml"])
 def test_missing_file_is_one_sentence(name: str):
     Path(name).unlink()
     message = message_of(fail)
@@ -538,20 +553,24 @@ def change_params(old: str, new: str) -> None:
     Path("params.yaml").write_text(PARAMS_YAML.replace(old, new))
 
 
+def here() -> Snapshot:
+    return Snapshot.now(Path.cwd())
+
+
 def test_entry_is_resolved_as_dvc_does():
-    entry = StageEntry.named("double")
+    entry = StageEntry.named("double", here())
     assert entry.params == {"params.yaml": ["factor", "data.source"], "other.yaml": ["offset"]}
     url = "https://127.0.0.1:1/model.pkl"
-    assert entry.deps == ["input.txt", "double.py", "folder", url]
-    assert entry.values() == {"factor": 2, "data": {"source": "input.txt"}, "offset": 0}
-    assert StageEntry.named("other") == StageEntry(params={}, deps=["other.yaml"])
+    assert entry.deps == ["input.txt", "stages/double.py", "folder", url]
+    assert entry.values(here()) == {"factor": 2, "data": {"source": "input.txt"}, "offset": 0}
+    assert StageEntry.named("other", here()) == StageEntry(params={}, deps=["other.yaml"])
 
 
 def test_entry_of_foreach_is_resolved():
-    entry = StageEntry.named("train@small")
+    entry = StageEntry.named("train@small", here())
     assert entry.params == {"params.yaml": ["factor", "models.small"]}
     assert entry.deps == ["input.txt", "data/small.txt"]
-    assert entry.values() == {"factor": 2, "models": {"small": {"size": 1}}}
+    assert entry.values(here()) == {"factor": 2, "models": {"small": {"size": 1}}}
 
 
 def test_stage_that_is_not_in_dvc_yaml_is_one_sentence():
@@ -637,7 +656,7 @@ def test_stages_of_a_foreach_keep_off_each_others_work(monkeypatch: pytest.Monke
 def test_number_of_processes_is_handed_on_but_counts_for_nothing(monkeypatch: pytest.MonkeyPatch):
     """A lock and unfinished work that were made with another number hold."""
     wanted: list[int] = []
-    monkeypatch.setattr(stage_module, "join_or_launch", lambda n: wanted.append(n) or ALONE)
+    monkeypatch.setattr(stage_module, "launch", wanted.append)  # which doesn't return
     folders: set[Path] = set()
     for processes in (1, 2, 7):
         change_params("processes: 1", f"processes: {processes}")
@@ -645,10 +664,11 @@ def test_number_of_processes_is_handed_on_but_counts_for_nothing(monkeypatch: py
         runtime = SharedRuntimeParams(device="cpu", threads=1, processes=processes)
         assert params == SharedParams(factor=2, runtime=runtime)
         folders.add(run.work)
-    assert wanted == [1, 2, 7]
+    assert wanted == [2, 7]
     assert len(folders) == 1
-    entry = StageEntry.named("shared")
-    assert not [name for name in entry.inputs(entry.values()) if "processes" in name]
+    entry = StageEntry.named("shared", here())
+    inputs = entry.inputs(entry.values(here()), here())
+    assert not [name for name in inputs if "processes" in name]
     change_params("threads: 1", "threads: 2")
     assert given_to(SharedParams, "shared")[1].work not in folders
 
@@ -671,17 +691,23 @@ class Follower(Workers):
     told = (SharedParams.model_construct(factor=5), Path("folder of the leader"))
 
     def broadcast(self, value: object) -> object:
-        assert value is None
-        return self.told
+        return value or self.told  # of the project, where the leader's is the same, both have one
 
 
 def test_followers_get_parameters_and_folder_from_the_leader(monkeypatch: pytest.MonkeyPatch):
-    """Theirs may be of a moment before or after an edit; and the leader alone holds the lock."""
+    """Only its DVC_STAGE need say which of a foreach it is; and it alone holds the lock."""
     follower = Follower()
-    monkeypatch.setattr(stage_module, "join_or_launch", lambda _: follower)
+    monkeypatch.setattr(stage_module, "join", lambda: follower)
     assert given_to(SharedParams, "shared") == (follower.told[0], Run(follower.told[1], follower))
     assert not Path(".work").exists()
     assert not Path("environment.json").exists()
+
+
+def test_stage_that_is_not_run_from_a_snapshot_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    """As by `python stages/double.py`, with whatever is installed as goldrm."""
+    monkeypatch.undo()
+    sentence = refused(DoubleParams, "double")
+    assert f"its code is taken from {ROOT / 'src'}, whatever folder it runs in" in sentence
 
 
 SHARED_SCRIPT = """\
@@ -702,12 +728,10 @@ run_stage(Params, shared)
 """
 
 
-def test_processes_of_a_script_share_a_stage(project: Path):
+def test_processes_of_a_script_share_a_stage():
     change_params("processes: 1", "processes: 2")
-    (project / "shared.py").write_text(SHARED_SCRIPT)
-    command = [sys.executable, "-m", "goldrm.pipeline.run", "shared.py"]
-    done = subprocess.run(command, text=True, capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    process = started(SHARED_SCRIPT)
+    assert (*process.communicate(), process.returncode) == ("", "", 0)
     first, second = (Path(f"{rank}.txt").read_text() for rank in (0, 1))
     assert first == second
     assert first.endswith(

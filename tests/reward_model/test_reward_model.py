@@ -1,6 +1,5 @@
 """A reward belongs to its prompt and completion, and to nothing that is beside them."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import isfinite
@@ -14,6 +13,7 @@ from notebook_reference import NotebookLM, NotebookRM
 from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.files import read_checked_json, write_checked_json
 from goldrm.common.tensor_files import read_tensors, write_tensors
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
@@ -315,7 +315,7 @@ def test_config_comes_back_as_it_was_written(
     token_damage: TokenDamageParams, tmp_path: Path, ensemble: EnsembleParams
 ):
     save_reward_model(tmp_path, [], token_damage, ensemble, "a" * 64, BEST)
-    stored = json.loads((tmp_path / "config.json").read_text())
+    stored = read_checked_json(tmp_path / "config.json")
     assert list(stored) == ["readout", "ensemble", "sft_sha256", "best"]
     assert (stored["sft_sha256"], stored["best"]) == ("a" * 64, BEST)
     config = read_reward_model_config(tmp_path)
@@ -356,7 +356,7 @@ def test_incomplete_readout_is_refused(
 ):
     save(tmp_path / "rm", two_members, token_damage)
     path = tmp_path / "rm/model.safetensors"
-    tensors, _ = read_tensors(path)
+    tensors = read_tensors(path)
     write_tensors(path, {name: tensors[name] for name in tensors if name != lacking})
     with pytest.raises(GoldrmError, match=rf"rm/model\.safetensors lacks tensor {lacking[2:]}"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
@@ -386,7 +386,7 @@ def test_damaged_config_is_refused(
 ):
     save(tmp_path / "rm", reward_model, last_token)
     path = tmp_path / "rm/config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_checked_json(path, read_checked_json(path) | changes)
     with pytest.raises(GoldrmError, match=r"rm/config\.json is damaged"):
         load_reward_model(tmp_path / "rm", sft_folder, dictionary, CPU)
 

@@ -232,3 +232,34 @@ def test_nll_does_not_depend_on_the_batch(
     whole = answer_nll(backbone, task, prompt_ids)
     monkeypatch.setattr("goldrm.sft.evaluation.BATCH_SIZE", 5)
     assert answer_nll(backbone, task, prompt_ids) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("max_new_tokens", [20, 21, 1000])
+def test_completions_are_as_long_as_the_context_allows(
+    counting: Backbone, six_prompts: Task, max_new_tokens: int
+):
+    """Sampling by a sliding window allows more; the cache has room for 20 behind 21 tokens."""
+    statistics = evaluate_sft(counting, six_prompts, 6, max_new_tokens, 0, ALONE)
+    assert values(statistics)["exact_match"] == 0.5
+
+
+def test_prompts_longer_than_the_context_are_refused(
+    small_sizes: BackboneSizes, dictionary: Dictionary, task: Task
+):
+    short = Backbone(replace(small_sizes, context_length=20)).frozen()
+    with pytest.raises(GoldrmError, match=r"reads 20 tokens, .* prompts of 21.*sft\.source"):
+        evaluate_sft(short, task, 100, 5, 0, ALONE)
+
+
+def test_task_without_test_prompts_is_refused(
+    counting: Backbone,
+    dictionary: Dictionary,
+    task_params: TaskParams,
+    gold_reward_params: GoldRewardParams,
+):
+    ranges = {"start": IntRange(min=2, max=2), "difference": IntRange(min=1, max=1)}
+    candidates = (task_params.model_copy(update={**ranges, "split_seed": n}) for n in range(10_000))
+    small = next(params for params in candidates if split_of(FIVE, params) == "train")
+    task = Task(dictionary, small, gold_reward_params)
+    with pytest.raises(GoldrmError, match=r"the test split has no prompts.*task\.split_seed"):
+        evaluate_sft(counting, task, 100, 5, 0, ALONE)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import pickle
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
 from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.sizes import BackboneSizes
+from goldrm.lm.weights import load_backbone, save_backbone
 from goldrm.sft.params import SftParams
 from goldrm.sft.source import FetchedSft, fetch_sft
 from goldrm.task.dictionary import Dictionary
@@ -172,10 +174,111 @@ def test_checksum_that_is_none_is_refused(params: Params, sha256: str):
     "name",
     ["model.bin", "model", "model.pkl.gz", "model.json", "https://127.0.0.1:1/m.zip?a=b.pkl"],
 )
-def test_unknown_suffix_is_refused_before_fetching(tmp_path: Path, fetch: Fetch, name: str):
-    with pytest.raises(GoldrmError, match=r"must end in \.safetensors or.*\.pkl"):
-        fetch(name)
-    assert not (tmp_path / "work").exists()
+def test_unknown_suffix_is_refused(params: Params, name: str):
+    with pytest.raises(ValueError, match=r"must end in \.safetensors or.*\.pkl"):
+        SftParams.model_validate({**params.sft.model_dump(), "source": name})
+
+
+def test_path_may_hold_what_means_something_in_a_url(tmp_path: Path, fetch: Fetch, write: Any):
+    path = tmp_path / "try #2?.safetensors"
+    write().rename(path)
+    assert fetch(path).provenance["source"] == str(path)
+
+
+WRAPS: dict[str, Callable[[str], str]] = {
+    "compiled": lambda name: f"_orig_mod.{name}",
+    "on many GPUs": lambda name: f"module.{name}",
+    "both": lambda name: f"module._orig_mod.{name}",
+    "the other way round": lambda name: f"_orig_mod.module.{name}",
+    "its blocks compiled": lambda name: re.sub(r"(blocks\.\d)", r"\1._orig_mod", name),
+    "sharded": lambda name: f"_fsdp_wrapped_module.{name}",
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("suffix", [".pkl", ".safetensors"])
+def test_model_may_have_been_wrapped(
+    tmp_path: Path,
+    fetch: Fetch,
+    reference_lm: NotebookLM,
+    small_sizes: BackboneSizes,
+    wrap: str,
+    suffix: str,
+):
+    state = {WRAPS[wrap](name): tensor for name, tensor in reference_lm.state_dict().items()}
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pkl":
+        torch.save({"net_parameters": asdict(small_sizes), "SFT_LMnet_dict": state}, path)
+    else:
+        write_tensors(path, state, asdict(small_sizes))
+    fetched = fetch(path)
+    assert fetched.state.keys() == reference_lm.state_dict().keys()
+    torch.testing.assert_close(logits(fetched.backbone), logits(reference_lm), atol=1e-5, rtol=0)
+
+
+def test_compiled_model_is_read(tmp_path: Path, fetch: Fetch, reference_lm: NotebookLM):
+    """PyTorch's own wrappers, so that a new name of theirs shows."""
+    wrapped = torch.nn.DataParallel(torch.compile(reference_lm, backend="eager"))
+    checkpoint = {
+        "net_parameters": reference_lm.net_parameters,
+        "SFT_LMnet_dict": wrapped.state_dict(),
+    }
+    torch.save(checkpoint, tmp_path / "step2.pkl")
+    fetched = fetch(tmp_path / "step2.pkl")
+    torch.testing.assert_close(logits(fetched.backbone), logits(reference_lm), atol=1e-5, rtol=0)
+
+
+def test_two_tensors_of_one_name_are_refused(fetch: Fetch, write: Any):
+    path = write(**{"module__token_prediction__bias": torch.zeros(129)})
+    with pytest.raises(GoldrmError, match=r"holds token_prediction\.bias twice, wrapped"):
+        fetch(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_what_is_fetched_can_be_saved_however_it_was_stored(
+    tmp_path: Path,
+    fetch: Fetch,
+    reference_lm: NotebookLM,
+    dictionary: Dictionary,
+    dtype: torch.dtype,
+):
+    """Parameters with gradients, tied ones and parts of larger tensors, in any type."""
+    state: dict[str, Tensor] = {
+        name: torch.nn.Parameter(tensor.to(dtype))
+        for name, tensor in reference_lm.state_dict().items()
+    }
+    shape = state["token_prediction.weight"].shape
+    state["token_prediction.weight"] = state["token2vec.token2vec.weight"]
+    state["PE_embedding.weight"] = torch.stack([state["PE_embedding.weight"].detach()] * 2, 2)[
+        ..., 0
+    ]
+    assert state["token_prediction.weight"].shape == shape
+    content = {"net_parameters": reference_lm.net_parameters, "SFT_LMnet_dict": state}
+    torch.save(content, tmp_path / "step2.pkl")
+    fetched = fetch(tmp_path / "step2.pkl")
+    save_backbone(tmp_path / "sft", fetched.sizes, fetched.state, fetched.provenance)
+    loaded = load_backbone(tmp_path / "sft", dictionary, torch.device("cpu"))
+    assert torch.equal(logits(loaded), logits(fetched.backbone))
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda path: torch.save({}, path), "a file of torch.save's. Let it end in .pkl"),
+        (lambda path: path.write_bytes(pickle.dumps({})), "a file of torch.save's. Let it end"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS's"),
+        (lambda path: path.write_text("<html></html>"), "a web page"),
+        (lambda path: path.write_text("404: Not Found"), "a text, '404: Not Found'"),
+        (lambda path: path.write_bytes(b""), "it is empty"),
+    ],
+    ids=["a checkpoint", "a pickle", "Git LFS", "a web page", "a text", "nothing"],
+)
+def test_what_is_no_safetensors_is_named(
+    tmp_path: Path, fetch: Fetch, make: Callable[[Path], object], named: str
+):
+    make(tmp_path / "model.safetensors")
+    with pytest.raises(GoldrmError, match=rf"model\.safetensors can't be read .*{named}"):
+        fetch(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("query", ["", "?download=1", "?name=other.bin#part"])
@@ -197,7 +300,7 @@ def test_url_of_a_course_checkpoint(fetch: Fetch, server: str, course_file: Path
         ({"padding_int": 0}, {}, "padding_int = 0, the dictionary says 127"),
         ({"eos_int": 127}, {}, "eos_int = 127, the dictionary says 128"),
         ({"context_length": 64}, {}, "PE_embedding.weight has shape"),
-        ({"num_layers": 3}, {}, "lacks tensor transformer_blocks.2"),
+        ({"num_layers": 3}, {}, "lacks tensors transformer_blocks.2"),
         ({"d": None}, {}, "declares d = None"),
         ({}, {"token_prediction__bias": None}, "lacks tensor token_prediction.bias"),
         ({}, {"extra__weight": torch.zeros(2)}, "unknown tensor extra.weight"),

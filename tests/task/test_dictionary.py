@@ -11,9 +11,16 @@ from notebook_reference import NUM_TEMPLATES, keep_integers, prompt_text
 from small_models import ROOT
 
 from goldrm.common.errors import GoldrmError
-from goldrm.task.dictionary import Dictionary, from_tokens, load, read_tokens, template_words
+from goldrm.task.dictionary import (
+    Dictionary,
+    from_tokens,
+    load,
+    load_source,
+    read_tokens,
+    template_words,
+)
 
-NOTEBOOK = load(ROOT / "data/source/dictionary.json", max_value=100)
+NOTEBOOK = load_source(ROOT / "data/source/dictionary.json", max_value=100)
 WORDS = {
     word
     for template in range(1, NUM_TEMPLATES + 1)
@@ -153,9 +160,9 @@ def test_large_dictionary_is_checked_in_linear_time():
 
 def test_file_round_trip(tmp_path: Path):
     path = tmp_path / "dictionary.json"
-    path.write_text(NOTEBOOK.to_json())
-    assert load(path, max_value=100) == NOTEBOOK
-    assert json.loads(path.read_text()) == {"tokens": list(NOTEBOOK.tokens)}
+    NOTEBOOK.save(path)
+    assert load(path, max_value=100) == load_source(path, max_value=100) == NOTEBOOK
+    assert json.loads(path.read_text())["tokens"] == list(NOTEBOOK.tokens)
 
 
 @pytest.mark.parametrize(
@@ -181,10 +188,17 @@ def test_damaged_file_is_named(tmp_path: Path, content: bytes):
 
 
 def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(GoldrmError, match=r"dictionary\.json doesn't exist"):
-        load(tmp_path / "dictionary.json", max_value=100)
+    for read in (load, load_source):
+        with pytest.raises(GoldrmError, match=r"dictionary\.json doesn't exist"):
+            read(tmp_path / "dictionary.json", max_value=100)
 
 
 def test_folder_is_refused(tmp_path: Path):
+    for read, sentence in ((load, "is damaged"), (load_source, "is not a dictionary file")):
+        with pytest.raises(GoldrmError, match=sentence):
+            read(tmp_path, max_value=100)
+
+
+def test_endless_file_is_refused():
     with pytest.raises(GoldrmError, match="is not a dictionary file"):
-        load(tmp_path, max_value=100)
+        load_source(Path("/dev/zero"), max_value=100)

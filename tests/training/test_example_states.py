@@ -153,7 +153,7 @@ def test_many_rows_stay_in_their_files(
     rows = labelled_completions(tmp_path).states.prompt_rows
     path = tmp_path / "prompt_rows.bin"
     tokens = sum(len(prompt.text.split()) for prompt in (FIRST, SECOND))
-    assert path.stat().st_size == tokens * WIDTH * 2
+    assert tokens * WIDTH * 2 < path.stat().st_size < tokens * WIDTH * 2 + 100
     with path.open("r+b") as file:
         file.write(torch.full((WIDTH,), 0.25).half().numpy().tobytes())
     first, second = rows.index_select(0, torch.arange(2)).tolist()
@@ -162,7 +162,7 @@ def test_many_rows_stay_in_their_files(
 
 
 @pytest.mark.parametrize(("reading", "name"), [(LAST_TOKEN, "rows"), (PROMPTS, "prompt_rows")])
-def test_a_file_cut_short_is_named(
+def test_a_damaged_file_is_named_and_made_again(
     backbone: Backbone,
     dictionary: Dictionary,
     table: pd.DataFrame,
@@ -172,6 +172,12 @@ def test_a_file_cut_short_is_named(
 ):
     write_states(backbone, reading, table, dictionary, tmp_path, ALONE)
     path = tmp_path / f"{name}.bin"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(GoldrmError, match=rf"{name}\.bin was cut short"):
+    good = path.read_bytes()
+    for damaged in (good[:-1], bytes([good[0] ^ 1]) + good[1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(GoldrmError, match=rf"{name}\.bin is damaged .* Delete it"):
+            labelled_completions(tmp_path)
+        path.unlink()
+        write_states(backbone, reading, table, dictionary, tmp_path, ALONE)
+        assert path.read_bytes() == good
         labelled_completions(tmp_path)

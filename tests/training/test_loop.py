@@ -36,7 +36,13 @@ from goldrm.reward_model.token_damage import TokenDamageReadout
 from goldrm.training import batches as batches_module
 from goldrm.training import loop
 from goldrm.training.batches import LabelledCompletions
-from goldrm.training.loop import Trained, headline, shuffled, train_readout
+from goldrm.training.loop import (
+    Trained,
+    headline,
+    shuffled,
+    train_readout,
+    warn_of_long_warmup,
+)
 from goldrm.training.params import TrainingParams
 
 D = 24
@@ -456,13 +462,41 @@ def test_same_seed_same_bytes(
 # What the user can mend
 
 
-def test_fewer_groups_than_a_batch_are_refused(
-    readout: LastTokenReadout, training: TrainingParams, resume_point: ResumePoint
+def test_fewer_groups_than_a_batch_are_one_batch(
+    fresh: Callable[[], Readout], training: TrainingParams, tmp_path: Path
 ):
-    batches, pairs = watched(readout), some_groups(3)
-    with pytest.raises(GoldrmError, match=r"3 training prompts, fewer than the batch_size of 4"):
-        train_readout(readout, pairs, pairs, training, 0, resume_point)
-    assert batches == []
+    groups = fitting(fresh(), 3)
+    few, many = (
+        train_readout(
+            fresh(),
+            groups,
+            groups,
+            training.model_copy(update={"batch_size": size, "epochs": 2}),
+            0,
+            ResumePoint(tmp_path / f"{size}.pt"),
+        )
+        for size in (3, 1000)
+    )
+    assert [row["step"] for row in many.curve] == [1, 2]
+    assert (content(many), many.curve) == (content(few), few.curve)
+
+
+@pytest.mark.parametrize(
+    ("groups", "epochs", "warns"), [(3, 2, True), (8, 1, True), (12, 1, False), (3, 3, False)]
+)
+def test_warm_up_that_never_ends_is_said(
+    training: TrainingParams,
+    caplog: pytest.LogCaptureFixture,
+    groups: int,
+    epochs: int,
+    warns: bool,
+):
+    params = training.model_copy(update={"epochs": epochs, "batch_size": 4, "warmup_steps": 2})
+    warn_of_long_warmup(groups, params)
+    messages = [record.getMessage() for record in caplog.records]
+    assert ["never gets to learning_rate. Lower warmup_steps" in text for text in messages] == (
+        [True] * warns
+    )
 
 
 @pytest.mark.parametrize("epochs", [2, 3])

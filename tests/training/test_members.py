@@ -84,7 +84,7 @@ def test_members_differ_by_their_seeds_alone(
 @pytest.mark.parametrize(
     ("layers", "holdout", "sentence"),
     [
-        ([0, 3], [], r"layer 3, but the language model has 2"),
+        ([0, 3], [], r"layer 3, but the language model of sft.source has 2"),
         ([0, 2], [1, 2, 3], r"none of the train split's completions is left.*task\.holdout"),
     ],
 )

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from params import UpstreamParams
 from small_models import ROOT
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.params import checked
 from goldrm.common.yaml_file import read_yaml
+from upstream.params import UpstreamParams
 
 PARAMS = ROOT / "upstream/params.yaml"
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from params import SftPhaseParams, SftTrainParams
 from scipy import stats
-from sft_training import IGNORED, Sequence, _batch, train_sft, training_sequences
 from torch import Tensor
 
 from goldrm.common.params import IntRange
@@ -24,6 +22,8 @@ from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import TaskParams
 from goldrm.task.series import PromptSpace, split_of, split_text
+from upstream.params import SftPhaseParams, SftTrainParams
+from upstream.sft_training import IGNORED, Sequence, _batch, train_sft, training_sequences
 
 CPU = torch.device("cpu")
 PAD, EOS = 0, 1

@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and JSON that tells whether it is as it was written."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from goldrm.common.errors import GoldrmError
+
+CHECKSUM_KEY = "checksum"  # in JSON that is read again, of all that stands before it
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -45,3 +48,43 @@ def unwritable(path: Path, error: OSError) -> GoldrmError:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, one key a line, in its order; raises like `write_atomic`."""
     write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_checked_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON for `read_checked_json`; raises like `write_atomic`."""
+    write_json(path, {**content, CHECKSUM_KEY: _checksum(content)})
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """What `write_checked_json` wrote.
+
+    Raises:
+        GoldrmError: when it is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop(CHECKSUM_KEY) != _checksum(content):
+            raise ValueError
+        return content
+    except FileNotFoundError:
+        raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise GoldrmError(f"{path} is damaged. Delete it; `dvc repro` makes it again.") from None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """A text file of somebody else, which may be of any size.
+
+    Raises:
+        OSError: when it can't be read.
+        ValueError: when it has more bytes than that, or isn't UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes} bytes")
+    return content.decode()

@@ -5,6 +5,7 @@ stand beside the code that they steer; a function takes the section it needs, ne
 """
 
 import difflib
+import re
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -23,7 +24,7 @@ class Section(BaseModel):
 
 
 def _printable(source: str) -> str:
-    if not source.isprintable():
+    if not source.isprintable() or source != source.strip():
         raise ValueError(f"{source!r:.80} holds characters that no path or URL should")
     return source
 
@@ -35,15 +36,28 @@ def _local(source: str) -> str:
 
 
 def _known_scheme(source: str) -> str:
-    scheme, separator, _ = source.partition("://")
-    if separator and scheme not in ("http", "https", "s3"):
+    scheme, separator, rest = source.partition("://")
+    if separator and (scheme not in ("http", "https", "s3") or rest.startswith("/")):
         raise ValueError(f"{source!r} is neither a path nor an http, https or s3 URL")
+    return source
+
+
+def _literal(source: str) -> str:
+    """Refuse a path that a shell would make another of: to DVC it is a name like any other."""
+    if "://" in source:
+        return source
+    if source.startswith("~") or "$" in source:
+        raise ValueError(f"{source!r} is taken as it stands, ~ and $ too; write the path in full")
+    if "\\" in source or re.match(r"\w+:/", source):
+        raise ValueError(f"{source!r} is no path here; write folders with / between them")
+    if source.endswith(("/", "/.", "/..")) or source in (".", ".."):
+        raise ValueError(f"{source!r} is a folder; name the file in it")
     return source
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Text = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_printable), AfterValidator(_literal)]
 Source = Annotated[Text, AfterValidator(_known_scheme)]
 LocalSource = Annotated[Text, AfterValidator(_local)]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +13,7 @@ from pyarrow.parquet import ParquetFile, ParquetWriter
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_atomic
 
-DIGEST_KEY = "goldrm_sha256"  # among the attributes that pandas keeps in a Parquet file
-
+SEAL = b"goldrm: sha256 of all the rest: "  # what stands before the checksum in a Parquet file
 ROW_GROUP = 20_000  # rows that are compressed together
 
 
@@ -44,7 +43,7 @@ class ParquetBuffer:
         """The finished file; the same bytes for the same rows, however they came."""
         self._flush(1)
         self._writer.close()
-        return self._buffer.getvalue()
+        return _sealed(self._buffer.getvalue())
 
     def _flush(self, least: int) -> None:
         """Write as many whole row groups as are pending, and a last one of at least `least`."""
@@ -60,27 +59,20 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
         GoldrmError: when the file can't be written.
     """
     buffer = io.BytesIO()
-    digested = table.copy(deep=False)
-    digested.attrs = {DIGEST_KEY: _digest(table)}
-    digested.to_parquet(buffer, index=False)
-    write_atomic(path, buffer.getvalue())
+    table.to_parquet(buffer, index=False)
+    write_atomic(path, _sealed(buffer.getvalue()))
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a Parquet file.
+    """Read a Parquet file that goldrm wrote.
 
     Raises:
         GoldrmError: when it is missing or damaged.
     """
     try:
-        # Not by pandas, whose reader works in threads: they go on, past a memory limit, after an
-        # error in one.
-        with ParquetFile(path) as file:
-            table: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
-        digest = table.attrs.pop(DIGEST_KEY, None)
-        if digest is not None and digest != _digest(table):
-            raise ValueError("its rows aren't those that were written")
-        return table
+        # Without threads: a stage's processes share the cores.
+        with open_parquet(path, needs_checksum=True) as file:
+            return file.read(use_threads=False).to_pandas(use_threads=False)
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException) as error:
@@ -90,13 +82,44 @@ def read_parquet(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def _digest(table: pd.DataFrame) -> str:
-    """A checksum of names and values.
+def open_parquet(path: Path, needs_checksum: bool = False) -> ParquetFile:
+    """Open a Parquet file, whose checksums must be right where there are any.
 
-    Parquet's own are of its pages only: of 3,000 flipped bits they missed 10, in the file's footer.
+    Args:
+        path: the file.
+        needs_checksum: whether it must have that of a file that goldrm wrote.
+
+    Raises:
+        OSError: when it can't be read.
+        ValueError: when it is damaged.
+        ArrowException: when it isn't a Parquet file.
     """
-    rows = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
-    return hashlib.sha256(repr(list(table.columns)).encode() + rows).hexdigest()
+    content = path.read_bytes()
+    if needs_checksum or SEAL in content:
+        _check(content)
+    return ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+
+
+def _sealed(content: bytes) -> bytes:
+    """A Parquet file with a checksum of all its bytes before its footer, where no reader looks.
+
+    Parquet's own checksums are of its pages only: of 3,000 flipped bits they missed 10, in the
+    footer.
+    """
+    footer = _footer_start(content)
+    return content[:footer] + SEAL + hashlib.sha256(content).digest() + content[footer:]
+
+
+def _check(content: bytes) -> None:
+    end = _footer_start(content)
+    start = end - len(SEAL) - hashlib.sha256().digest_size
+    if start < 0 or _sealed(content[:start] + content[end:]) != content:
+        raise ValueError("it isn't as it was written")
+
+
+def _footer_start(content: bytes) -> int:
+    """Where the metadata begin: a Parquet file ends in them, their length and PAR1."""
+    return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -107,21 +130,10 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a CSV file that `dvc repro` made; raises like `read_parquet`."""
-    return read_text_table(path, lambda: pd.read_csv(path), "`dvc repro` makes it.")
-
-
-def read_text_table(path: Path, read: Callable[[], pd.DataFrame], if_missing: str) -> pd.DataFrame:
-    """What `read` makes of a text file, such as CSV or JSONL; raises like `read_parquet`.
-
-    Args:
-        path: the file.
-        read: reads it.
-        if_missing: what to do where there is none.
-    """
     try:
-        return read()
+        return pd.read_csv(path)
     except FileNotFoundError:
-        raise GoldrmError(f"{path} doesn't exist. {if_missing}") from None
+        raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise GoldrmError(f"{path} can't be read ({reason:.200}). Correct it.") from None

@@ -32,16 +32,30 @@ def write_tensors(
     write_atomic(path, safetensors.torch.save(contiguous, {METADATA_KEY: described}))
 
 
-def read_tensors(path: Path, name: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a .safetensors file; metadata is empty where goldrm wrote none.
-
-    Args:
-        path: the file.
-        name: what to call it in messages, where that isn't its path.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file that goldrm wrote; its metadata have no checksum.
 
     Raises:
         GoldrmError: when the file is missing or damaged.
     """
+    tensors, _ = _read(path, str(path), needs_checksum=True)
+    return tensors
+
+
+def read_tensors_of_others(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that may be goldrm's or not; of others' there are no metadata.
+
+    Args:
+        path: the file.
+        name: what to call it in messages.
+
+    Raises:
+        GoldrmError: when the file is missing or damaged, as far as that shows.
+    """
+    return _read(path, name, needs_checksum=False)
+
+
+def _read(path: Path, name: str, needs_checksum: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:  # pyright: ignore
             described: dict[str, str] = file.metadata() or {}
@@ -51,14 +65,14 @@ def read_tensors(path: Path, name: str | None = None) -> tuple[dict[str, Tensor]
         if not isinstance(metadata, dict):
             raise ValueError(f"its metadata is {metadata!r:.80}")
         digest = metadata.pop(DIGEST_KEY, None)
-        if digest is not None and digest != _digest(tensors):
+        if (needs_checksum or digest is not None) and digest != _digest(tensors):
             raise ValueError("its tensors aren't those that were written")
         return tensors, metadata
     except FileNotFoundError:
         raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise GoldrmError(
-            f"{name or path} is not a whole .safetensors file ({error}). Delete it and make it or "
+            f"{name} is not a whole .safetensors file ({error}). Delete it and make it or "
             "get it again."
         ) from None
 

@@ -11,7 +11,7 @@ from goldrm.common.errors import GoldrmError, shown
 MAX_BYTES = 100_000  # the parser takes seconds, and a thousand times the memory, for 1 MB
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """A YAML file whose top level is a mapping; a key that stands twice is refused.
 
     Raises:
@@ -19,23 +19,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES} bytes")
-        with warnings.catch_warnings(action="ignore"):  # of an anchor that is used again, say
-            content = YAML(typ="safe", pure=True).load(text.decode())
+            content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise GoldrmError(
             f"{path} doesn't exist here. Run from the project's root folder, or restore it "
             f"with `git checkout -- {path}`."
         ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return parse_yaml(content, path, max_bytes)
+
+
+def parse_yaml(content: bytes, path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """What a YAML file holds, whose content was read before; raises like `read_yaml`."""
+    try:
+        if len(content) > max_bytes:
+            raise ValueError(f"it has more than {max_bytes} bytes")
+        with warnings.catch_warnings(action="ignore"):  # of an anchor that is used again, say
+            values = YAML(typ="safe", pure=True).load(content.decode())
+    except (ValueError, LookupError, TypeError, AttributeError, YAMLError) as error:
         raise _unreadable(path, error) from None
     except (RecursionError, AssertionError) as error:
         raise _unreadable(path, error) from None
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise GoldrmError(f"{path} must hold sections (`name: value`), found {shown(content)}.")
-    return content
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise GoldrmError(f"{path} must hold sections (`name: value`), found {shown(values)}.")
+    return values
 
 
 def _unreadable(path: Path, error: BaseException) -> GoldrmError:

@@ -1,10 +1,6 @@
-"""Reads the course's own files: torch.save archives of the notebook's steps 1, 2 and 3.
-
-Only tensors and plain containers are read; nothing in the files is executed.
-"""
+"""Reads the course's own files: torch.save archives of the notebook's steps 1, 2 and 3."""
 
 import reprlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +8,7 @@ import torch
 from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
-from goldrm.course.limits import OPENING_BYTES, run_limited
+from goldrm.course.archive import load_archive
 
 INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -23,7 +19,7 @@ def read_dictionary_tokens(path: Path) -> object:
     Raises:
         GoldrmError: when the file isn't such a dictionary.
     """
-    content = _load(path, str(path))
+    content = load_archive(path, str(path))
     if not isinstance(content, tuple | list) or len(content) != 4:
         raise GoldrmError(
             f"{path} is not the course's step-1 dictionary: expected (dictionary, num_tokens, "
@@ -42,7 +38,7 @@ def read_sft_checkpoint(path: Path, name: str) -> tuple[dict[str, Any], dict[str
     Raises:
         GoldrmError: when the file isn't such a checkpoint.
     """
-    content = _load(path, name)
+    content = load_archive(path, name)
     expected = ("net_parameters", "SFT_LMnet_dict")
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), dict) for key in expected
@@ -52,9 +48,13 @@ def read_sft_checkpoint(path: Path, name: str) -> tuple[dict[str, Any], dict[str
             f"{' and '.join(expected)}, found {_kind_of(content)}."
         )
     state = content["SFT_LMnet_dict"]
-    if not all(isinstance(key, str) and isinstance(state[key], Tensor) for key in state):
-        raise GoldrmError(f"{name}: SFT_LMnet_dict holds other things than named tensors.")
-    _refuse_more_than_the_file_holds(state.values(), path, name)
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise GoldrmError(
+                f"{name}: SFT_LMnet_dict holds {_kind_of(value)} under {_shown(key)}, which "
+                "should be a tensor under a name. Save the model's state_dict there."
+            )
+    _refuse_more_than_the_file_holds(sum(map(_bytes_of, state.values())), path, name)
     try:
         return {key: _as_number(value) for key, value in content["net_parameters"].items()}, state
     except RuntimeError:  # of a tensor without values
@@ -74,15 +74,16 @@ def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
     Raises:
         GoldrmError: when the file isn't `[positives, negatives]` with entries `[ids, reward]`.
     """
-    content = _load(path, str(path))
+    content = load_archive(path, str(path))
     try:
         positives, negatives = content
         pairs = [
             (_token_ids(positive), _token_ids(negative))
             for positive, negative in zip(positives, negatives, strict=True)
         ]
-        _refuse_more_than_the_file_holds((ids for pair in pairs for ids in pair), path, str(path))
-        return [(chosen.tolist(), rejected.tolist()) for chosen, rejected in pairs]
+        claimed = sum(_bytes_of(token_ids) for pair in pairs for token_ids in pair)
+        _refuse_more_than_the_file_holds(claimed, path, str(path))
+        return [(_numbers(chosen), _numbers(rejected)) for chosen, rejected in pairs]
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError):
         raise GoldrmError(
             f"{path} is not the course's step-3 training set: expected "
@@ -91,56 +92,37 @@ def read_training_set(path: Path) -> list[tuple[list[int], list[int]]]:
         ) from None
 
 
-def _token_ids(entry: Any) -> Tensor:
+def _token_ids(entry: Any) -> Tensor | list[int]:
     token_ids, _ = entry
-    if (
-        not isinstance(token_ids, Tensor)
-        or token_ids.ndim != 1
-        or token_ids.dtype not in INTEGER_DTYPES
-    ):
+    if isinstance(token_ids, Tensor):
+        is_right = token_ids.ndim == 1 and token_ids.dtype in INTEGER_DTYPES
+    else:
+        is_right = isinstance(token_ids, list) and all(type(number) is int for number in token_ids)
+    if not is_right:
         raise TypeError
     return token_ids
 
 
-def _load(path: Path, name: str) -> Any:
-    """The content of an archive, after loading it in a child process within limits.
-
-    `weights_only` keeps an archive from running code. It doesn't keep it from taking all memory
-    (compressed zeros, a call of bytearray), nor from never ending (a key of tuples in tuples).
-    """
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise GoldrmError(f"{name} doesn't exist. Correct the path in params.yaml.") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(name, str(error)) from None
-
-    def load() -> Any:
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-    reason = run_limited(load, OPENING_BYTES + 3 * size)
-    if reason is not None:
-        raise _unreadable(name, reason)
-    return load()
+def _numbers(token_ids: Tensor | list[int]) -> list[int]:
+    return token_ids.tolist() if isinstance(token_ids, Tensor) else token_ids
 
 
-def _unreadable(name: str, reason: str) -> GoldrmError:
-    return GoldrmError(
-        f"{name} can't be read as plain tensors and containers, and nothing else is ever "
-        f"loaded: {reason}. Get the file again from the course."
-    )
+def _bytes_of(numbers: Tensor | list[int]) -> int:
+    """How many bytes of a file some numbers take, at least."""
+    if isinstance(numbers, Tensor):
+        return numbers.numel() * numbers.element_size()
+    return len(numbers)
 
 
-def _refuse_more_than_the_file_holds(tensors: Iterable[Tensor], path: Path, name: str) -> None:
-    """Refuse tensors that are larger than their file.
+def _refuse_more_than_the_file_holds(claimed: int, path: Path, name: str) -> None:
+    """Refuse numbers that take far more bytes than their file has; tensors may share some.
 
     Strides of 0 and shared storages let a small file hold tensors of any size.
     """
-    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     size = path.stat().st_size
-    if claimed > size:
+    if claimed > 2 * size:
         raise GoldrmError(
-            f"{name} shows {claimed} bytes of tensors, but the file has {size}. Get the file again "
+            f"{name} shows {claimed} bytes of numbers, but the file has {size}. Get the file again "
             "from the course."
         )
 
@@ -148,7 +130,8 @@ def _refuse_more_than_the_file_holds(tensors: Iterable[Tensor], path: Path, name
 def _kind_of(content: object) -> str:
     if isinstance(content, dict):
         return f"a dict with {', '.join(map(_shown, list(content)[:8])) or 'nothing'}"
-    return f"a {type(content).__name__}"
+    size = f" of {len(content)}" if isinstance(content, list | tuple) else ""
+    return f"a {type(content).__name__}{size}"
 
 
 def _shown(key: object) -> str:

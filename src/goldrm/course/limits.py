@@ -1,25 +1,37 @@
 """Bounds on the memory and the time that reading a file from outside can take.
 
-They are POSIX limits, which Linux keeps in full and macOS in part.
+The limit on memory is a POSIX one, which Linux keeps in full and macOS in part.
 """
 
+import importlib
+import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from goldrm.common.errors import GoldrmError
+
 OPENING_BYTES = 512 << 20  # memory that opening even a small file may take
-OPENING_SECONDS = 60  # of a processor's time that opening a file may take
+OPENING_SECONDS = 60  # that opening a file may take, whether it computes, waits or sleeps
+REMEDY = "Get the right file."
+# What a fresh process runs: this module, found where this process found it.
+_CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from goldrm.course.limits import main; main(*sys.argv[2:])"
+)
 
 
 @contextmanager
 def memory_limit(extra_bytes: int) -> Generator[None]:
     """Let this process take so much more memory than it has; past that, allocations fail.
 
-    What fails raises MemoryError, or an error of the library that allocates. Where the system has
-    no such limit, none is set.
+    What fails raises MemoryError, or an error of the library that allocates. The limit is the whole
+    process's, so no other thread should be at work. Where the system has none, none is set.
     """
     before, hard = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError, ValueError):
@@ -33,49 +45,68 @@ def memory_limit(extra_bytes: int) -> Generator[None]:
 
 
 def run_limited(
-    action: Callable[[], object], extra_bytes: int, cpu_seconds: int = OPENING_SECONDS
+    read: Callable[[Path], object],
+    path: Path,
+    extra_bytes: int,
+    seconds: int = OPENING_SECONDS,
 ) -> str | None:
-    """Try an action in a child process within limits, so that it can only bring down the child.
+    """Try to read a file in a fresh process within limits, so that it can only bring down that one.
+
+    A fork of this process would be quicker, but beside running threads it may wait for ever.
 
     Args:
-        action: what to do; its result is thrown away.
-        extra_bytes: memory that it may take.
-        cpu_seconds: processor time that it may take.
+        read: reads the file; a function that its module has under its name.
+        path: the file.
+        extra_bytes: memory that reading may take.
+        seconds: time that all may take; at its end, the process and its children are killed.
 
     Returns:
         Why it failed, in words; None where it succeeded.
+
+    Raises:
+        GoldrmError: when no process can be started.
     """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _run_and_exit(action, extra_bytes, cpu_seconds, writer)
-    os.close(writer)
-    with open(reader, "rb") as pipe:  # noqa: PTH123 - a descriptor isn't a path
-        reason = pipe.read().decode()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        too_long = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
-        return f"it takes more than {cpu_seconds} s" if too_long else "it makes the reader crash"
-    return reason or None
-
-
-def _run_and_exit(
-    action: Callable[[], object], extra_bytes: int, cpu_seconds: int, writer: int
-) -> None:
-    """The child's whole life: why the action failed goes into the pipe `writer`.
-
-    The child ends here, without the tidying up that is its parent's.
-    """
+    sys_path = json.dumps([str(entry) for entry in sys.path])
+    arguments = [sys_path, read.__module__, read.__name__, str(path), str(extra_bytes)]
     try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-        with memory_limit(extra_bytes):
-            action()
+        child = subprocess.Popen(
+            [sys.executable, "-IBc", _CHILD, *arguments, str(seconds)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise GoldrmError(
+            f"{path} can't be tried in a process of its own: {error.strerror}. Run again."
+        ) from None
+    with child:
+        try:
+            reason, _ = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return f"it takes more than {seconds} s. {REMEDY}"
+        finally:
+            with suppress(ProcessLookupError):  # no child is left of it
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    if child.returncode:
+        return f"it makes the reader crash. {REMEDY}"
+    return reason.decode() or None
+
+
+def main(module: str, function: str, path: str, extra_bytes: str, seconds: str) -> None:
+    """The fresh process's whole life: print why reading fails, if it does."""
+    signal.alarm(int(seconds))  # for when the parent is killed
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    read = getattr(importlib.import_module(module), function)
+    reason = ""
+    try:
+        with memory_limit(int(extra_bytes)):
+            read(Path(path))
     except MemoryError:
-        os.write(writer, f"it takes more than {extra_bytes >> 20} MiB of memory".encode())
+        reason = f"it takes more than {int(extra_bytes) >> 20} MiB of memory. {REMEDY}"
+    except GoldrmError as error:
+        reason = str(error)
     except BaseException as error:
-        reason = str(error).split("\n")[0]
-        os.write(writer, f"{type(error).__name__}: {reason:.160}".encode(errors="replace"))
-    finally:
-        os._exit(0)
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.160}"
+    sys.stdout.buffer.write(reason.encode(errors="replace"))

@@ -23,7 +23,7 @@ def drawn_test_prompts(task: Task, count: int, seed: int) -> list[int]:
     There is one of each family before there is a second of any.
     """
     ids = np.random.default_rng(stream_seed(seed, "test prompts", 0)).permutation(
-        task.space.ids_in("test")
+        task.ids_in("test")
     )
     prompts = pd.DataFrame({"prompt_id": ids, "family": family_names(ids.tolist(), task)})
     rounds = prompts.groupby("family").cumcount().sort_values(kind="stable")

@@ -1,15 +1,21 @@
 """Figures of the evaluation's tables. Colours are Okabe and Ito's, told apart by all.
 
 A model has one colour and one marker in all panels of a figure. Only `matplotlib.figure` is used,
-never pyplot: so no window system and no notebook's settings matter.
+never pyplot, and matplotlib's own defaults: no window system and no settings of the user matter.
 """
 
 import io
+import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# Read while matplotlib is imported, which fails where they name what isn't installed.
+os.environ["MPLBACKEND"] = "agg"
+os.environ["MATPLOTLIBRC"] = os.devnull
+
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,8 +39,13 @@ OTHER_STYLES: Mapping[str, Style] = {
 }
 LETTERS_AN_INCH = 15  # of a caption
 PANELS_A_ROW = 3
+# Around all that draws: else a style or a matplotlibrc that was read before would change figures.
+fixed_settings = mpl.rc_context(
+    {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+)
 
 
+@fixed_settings
 def save(path: Path, figure: Figure) -> None:
     """Write a figure as PNG; the same bytes for the same figure.
 
@@ -258,6 +269,7 @@ def probes(accuracy: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
     return figure
 
 
+@fixed_settings
 def figures(
     tables: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame]
 ) -> dict[str, Figure]:

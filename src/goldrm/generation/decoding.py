@@ -48,7 +48,7 @@ class CachedDecoder:
         sizes = backbone.sizes
         # The last new token is never read, only predicted.
         width = sizes.context_length - max_new_tokens + 1
-        _refuse_longer(max(map(len, prompts)), width, sizes, max_new_tokens)
+        refuse_longer(max(map(len, prompts)), width, sizes, max_new_tokens)
         self._backbone = backbone
         distinct = [list(prompt) for prompt in dict.fromkeys(map(tuple, prompts))]
         to_read = prompts if backbone.training else distinct
@@ -77,7 +77,7 @@ class CachedDecoder:
         self._last = self._last[rows]
 
 
-def _refuse_longer(longest: int, width: int, sizes: BackboneSizes, max_new_tokens: int) -> None:
+def refuse_longer(longest: int, width: int, sizes: BackboneSizes, max_new_tokens: int) -> None:
     """Refuse a longest prompt that doesn't fit in `width` positions."""
     if longest > width:
         room = max(sizes.context_length - longest + 1, 0)

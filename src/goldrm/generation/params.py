@@ -1,12 +1,13 @@
 """How completions are sampled, and how many pairs are wanted."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from goldrm.common.params import LocalSource, Section
 from goldrm.task.series import Split
 
+LOWEST_TEMPERATURE = 0.001  # by which logits can be divided in 32 bits
 DecoderName = Literal["kv_cache", "sliding_window"]
 
 # Which parameter says how many different pairs a split is to hold.
@@ -15,6 +16,12 @@ NUM_PAIRS_PARAMETERS: dict[Split, str] = {
     "validation": "num_validation_pairs",
     "test": "num_test_pairs",
 }
+
+
+def _no_overflow(temperature: float) -> float:
+    if 0 < temperature < LOWEST_TEMPERATURE:
+        raise ValueError(f"{temperature} is too near 0; write 0, or {LOWEST_TEMPERATURE} or more")
+    return temperature
 
 
 class LengthParams(Section):
@@ -29,9 +36,18 @@ class SamplingParams(LengthParams):
     decoder: DecoderName
     dtype: Literal["float32", "bfloat16"]
     dropout: bool
-    temperature: float = Field(ge=0, le=100)
+    temperature: Annotated[float, Field(ge=0, le=100), AfterValidator(_no_overflow)]
     completions_per_prompt: int = Field(ge=2, le=1024)
     chunk_size: int = Field(ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _random(self) -> "SamplingParams":
+        if self.temperature == 0 and not self.dropout:
+            raise ValueError(
+                "temperature 0 without dropout makes a prompt's completions all alike, hence no "
+                "pairs; raise temperature or set dropout to true"
+            )
+        return self
 
 
 class PairsParams(Section):

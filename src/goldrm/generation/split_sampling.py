@@ -54,12 +54,7 @@ class SplitSampler:
         """
         self.split: Split = split
         self._backbone, self._task, self._sampling, self._seed = backbone, task, sampling, seed
-        prompt_ids = task.space.ids_in(split)
-        if not prompt_ids:
-            raise GoldrmError(
-                f"the {split} split has no prompts. Widen task.start or task.difference, or "
-                "change task.split_seed."
-            )
+        prompt_ids = task.ids_in(split)
         with random_stream(seed, f"{split} prompts"):
             self.prompt_ids = [prompt_ids[i] for i in torch.randperm(len(prompt_ids)).tolist()]
         self.chunks_per_round = math.ceil(len(prompt_ids) / sampling.chunk_size)

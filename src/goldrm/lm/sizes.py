@@ -50,6 +50,11 @@ def sizes_from(declared: Mapping[str, Any], name: str) -> BackboneSizes:
     for field in fields(BackboneSizes):
         value = declared.get(field.name)
         kind = (int, float) if field.name == "dropout" else int
+        if value is None:
+            raise GoldrmError(
+                f"{name} doesn't say its {field.name}, as a checkpoint of the course's step 2 does "
+                "in net_parameters, and one of goldrm's in its metadata. Save it so."
+            )
         if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
             raise GoldrmError(
                 f"{name} declares {field.name} = {value!r}, which must be a whole number "

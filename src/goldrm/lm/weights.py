@@ -3,7 +3,6 @@
 Tensors and sizes have the notebook's names.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.files import write_json
+from goldrm.common.files import read_checked_json, write_checked_json
 from goldrm.common.tensor_files import read_tensors, write_tensors
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes, sizes_from
 from goldrm.task.dictionary import Dictionary
 
+MAX_NAMED = 3  # tensors in a message
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -57,32 +57,56 @@ def load_checked(module: nn.Module, state: Mapping[str, Tensor], name: str) -> N
     """Give a module its weights, as float32, after checking their names, shapes and values.
 
     Raises:
-        GoldrmError: names the first tensor that is missing, unknown, of another shape or not
-            finite.
+        GoldrmError: names the tensors that are missing or unknown, or the first one of another
+            shape, of another type, or with a value that isn't finite.
     """
     wanted = module.state_dict()
-    for key in [*wanted, *state]:
-        if key not in state or key not in wanted:
-            problem = "lacks" if key not in state else "holds an unknown"
+    lacking = [key for key in wanted if key not in state]
+    unknown = [key for key in state if key not in wanted]
+    problems = [f"lacks {_listed(lacking)}"] if lacking else []
+    problems += [f"holds unknown {_listed(unknown)}"] if unknown else []
+    if problems:
+        raise GoldrmError(
+            f"{name} {' and '.join(problems)}. It was made with another architecture; get the "
+            "right file."
+        )
+    for key, tensor in state.items():
+        if tensor.shape != wanted[key].shape:
             raise GoldrmError(
-                f"{name} {problem} tensor {key}. It was made with another architecture; get the "
-                "right file."
-            )
-        if state[key].shape != wanted[key].shape:
-            raise GoldrmError(
-                f"{name}: {key} has shape {tuple(state[key].shape)}, the declared sizes ask for "
+                f"{name}: {key} has shape {tuple(tensor.shape)}, the declared sizes ask for "
                 f"{tuple(wanted[key].shape)}. Get the right file."
             )
-        if not _is_finite(state[key]):
-            raise GoldrmError(f"{name}: {key} holds values that aren't finite numbers.")
+        problem = _problem_of(tensor)
+        if problem is not None:
+            raise GoldrmError(f"{name}: {key} {problem}")
     module.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
 
 
-def _is_finite(weights: Tensor) -> bool:
-    """Whether all weights are there and are finite numbers, as float32 too."""
-    is_dense = weights.layout == torch.strided and weights.device.type != "meta"
-    is_float = weights.dtype in FLOAT_DTYPES
-    return is_dense and is_float and bool(torch.isfinite(weights.float()).all())
+def _listed(keys: list[str]) -> str:
+    """Tensors in words, the first ones by their names."""
+    more = f" and {len(keys) - MAX_NAMED} more" if len(keys) > MAX_NAMED else ""
+    names = ", ".join(f"{key if key.isprintable() else repr(key):.80}" for key in keys[:MAX_NAMED])
+    return f"tensor{'s' if len(keys) > 1 else ''} {names}{more}"
+
+
+def _problem_of(weights: Tensor) -> str | None:
+    """Why weights can't be used; None where all are there and are finite, as float32 too."""
+    kinds = {
+        "quantised": weights.is_quantized,
+        "sparse": weights.layout != torch.strided,
+        "without values": weights.is_meta,
+        str(weights.dtype).removeprefix("torch."): weights.dtype not in FLOAT_DTYPES,
+    }
+    for kind, applies in kinds.items():
+        if applies:
+            return f"is {kind}. Save it as a dense tensor of float32, bfloat16 or float16."
+    wrong = int((~torch.isfinite(weights.float())).sum())
+    if wrong:
+        return (
+            f"holds values that aren't finite numbers, {wrong} of {weights.numel()}. Its training "
+            "diverged; get another checkpoint."
+        )
+    return None
 
 
 def save_backbone(
@@ -90,7 +114,7 @@ def save_backbone(
 ) -> None:
     """Write a model's weights to model.safetensors, its sizes and provenance to config.json."""
     write_tensors(folder / "model.safetensors", state)
-    write_json(folder / "config.json", {**asdict(sizes), **provenance})
+    write_checked_json(folder / "config.json", {**asdict(sizes), **provenance})
 
 
 def load_backbone(folder: Path, dictionary: Dictionary, device: torch.device) -> Backbone:
@@ -99,29 +123,12 @@ def load_backbone(folder: Path, dictionary: Dictionary, device: torch.device) ->
     Raises:
         GoldrmError: when a file is missing, damaged or doesn't fit the dictionary.
     """
-    config = read_config(folder / "config.json")
-    state, _ = read_tensors(folder / "model.safetensors")
+    config = read_checked_json(folder / "config.json")
+    state = read_tensors(folder / "model.safetensors")
     sizes = sizes_from(config, str(folder / "config.json"))
     return build_backbone(sizes, state, dictionary, str(folder / "model.safetensors")).to(device)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """What a model's config.json holds.
-
-    Raises:
-        GoldrmError: when it is missing or damaged.
-    """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
-    except (OSError, ValueError, RecursionError):
-        config = None
-    if not isinstance(config, dict):
-        raise GoldrmError(f"{path} is damaged. Delete it; `dvc repro` makes it again.")
-    return config
-
-
 def sft_sha256(folder: Path) -> str:
     """The sha256 of the file from which the language model in `folder` was fetched."""
-    return str(read_config(folder / "config.json").get("sha256"))
+    return str(read_checked_json(folder / "config.json").get("sha256"))

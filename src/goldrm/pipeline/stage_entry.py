@@ -1,11 +1,8 @@
 """What a stage's entry in dvc.yaml says that the stage depends on, and what that is just now."""
 
-import hashlib
 import json
-import os
 import platform
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import torch
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.yaml_file import read_yaml
+from goldrm.pipeline.snapshot import Snapshot
 
 UNRECORDED = "runtime.processes"  # changes no byte, so a stage reads it without declaring it
 
@@ -31,21 +28,21 @@ class StageEntry:
     deps: list[str]
 
     @classmethod
-    def named(cls, name: str) -> "StageEntry":
+    def named(cls, name: str, snapshot: Snapshot) -> "StageEntry":
         """The entry of a stage, `train_rm@notebook` being one of those that `foreach` makes.
 
         Raises:
             GoldrmError: when dvc.yaml has no such stage.
         """
         script, _, key = name.partition("@")
-        entry = _at(read_yaml(Path("dvc.yaml")), f"stages.{script}")
+        entry = _at(snapshot.read_yaml(Path("dvc.yaml")), f"stages.{script}")
         if not isinstance(entry, dict):
             raise GoldrmError(
                 f"dvc.yaml has no stage {script}. Restore it with `git checkout -- dvc.yaml`."
             )
-        params = read_yaml(Path("params.yaml"))
+        params = snapshot.read_yaml(Path("params.yaml"))
         if "foreach" in entry:
-            _refuse_unknown_key(script, key, entry["foreach"].strip("${}"), params)
+            _refuse_unknown_key(script, key, entry["foreach"], params)
             entry, params = entry["do"], {**params, "key": key}
 
         def resolved(template: str) -> str:
@@ -62,7 +59,7 @@ class StageEntry:
         """The files that hold its parameters, for messages."""
         return " and ".join(self.params) or "params.yaml"
 
-    def values(self) -> dict[str, Any]:
+    def values(self, snapshot: Snapshot) -> dict[str, Any]:
         """The declared parameters, and no others, as sections in sections.
 
         Raises:
@@ -70,17 +67,22 @@ class StageEntry:
         """
         values: dict[str, Any] = {}
         for file, names in self.params.items():
-            content = read_yaml(Path(file))
+            content = snapshot.read_yaml(Path(file))
             runtime = any(name.startswith("runtime") for name in names)
             for name in [*names, *([UNRECORDED] if runtime else [])]:
                 _copy(name, content, values)
         return values
 
-    def inputs(self, values: dict[str, Any]) -> dict[str, str]:
+    def paths(self) -> list[Path]:
+        """The files and folders that it depends on."""
+        return [Path(dep) for dep in self.deps if "://" not in dep]
+
+    def inputs(self, values: dict[str, Any], snapshot: Snapshot) -> dict[str, str]:
         """Everything that the stage's outcome depends on: what it is → its value or hash.
 
         Args:
             values: of the declared parameters.
+            snapshot: the code that it runs.
 
         Raises:
             GoldrmError: when a file can't be read.
@@ -88,15 +90,28 @@ class StageEntry:
         inputs = {"torch": torch.__version__, "python": platform.python_version()}
         for file, names in self.params.items():
             inputs |= {f"{file}: {name}": json.dumps(_at(values, name)) for name in names}
-        for path in self.deps:
-            if "://" not in path:
-                inputs |= {str(file): _hash(file) for file in _files(Path(path))}
+        for path in self.paths():
+            inputs |= snapshot.hashes(path)
         return inputs
 
 
-def _refuse_unknown_key(script: str, key: str, section: str, params: dict[str, Any]) -> None:
-    entries = _at(params, section)
-    keys = list(map(str, entries)) if isinstance(entries, dict) else []
+def stage_names(snapshot: Snapshot) -> list[str]:
+    """All stages of dvc.yaml in its order, those that `foreach` makes each by its own name."""
+    params = snapshot.read_yaml(Path("params.yaml"))
+    names: list[str] = []
+    for name, entry in snapshot.read_yaml(Path("dvc.yaml"))["stages"].items():
+        keys = _keys(entry["foreach"], params) if "foreach" in entry else []
+        names += [f"{name}@{key}" for key in keys] if "foreach" in entry else [name]
+    return names
+
+
+def _keys(foreach: str, params: dict[str, Any]) -> list[str]:
+    entries = _at(params, foreach.strip("${}"))
+    return list(map(str, entries)) if isinstance(entries, dict) else []
+
+
+def _refuse_unknown_key(script: str, key: str, foreach: str, params: dict[str, Any]) -> None:
+    section, keys = foreach.strip("${}"), _keys(foreach, params)
     if key not in keys:
         raise GoldrmError(
             f"there is one {script} for each of params.yaml's {section} "
@@ -122,19 +137,3 @@ def _copy(name: str, content: dict[str, Any], values: dict[str, Any]) -> None:
         _copy(rest, content[part], values.setdefault(part, {}))
     else:
         values[part] = content[part]
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        for folder, _, names in os.walk(path):
-            yield from sorted(Path(folder) / name for name in names if not name.endswith(".pyc"))
-    else:
-        yield path
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise GoldrmError(f"{path} can't be read: {error.strerror}. Restore it.") from None

@@ -4,7 +4,7 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.random_streams import random_stream
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.reward_model.params import LastTokenParams, ReadoutParams
+from goldrm.reward_model.params import LastTokenParams, ReadoutParams, TokenDamageParams
 from goldrm.reward_model.readout import Readout
 from goldrm.reward_model.token_damage import TokenDamageReadout
 
@@ -27,12 +27,25 @@ def new_readout(params: ReadoutParams, sizes: BackboneSizes, seed: int) -> Reado
     Raises:
         GoldrmError: when a layer is asked for that the language model doesn't have.
     """
+    refuse_missing_layers(params, sizes)
     with random_stream(seed, f"{params.kind} initial weights"):
-        readout = empty_readout(params, sizes)
-    deepest = max(readout.reading.layers, default=0)
+        return empty_readout(params, sizes)
+
+
+def refuse_missing_layers(params: ReadoutParams, sizes: BackboneSizes, recipe: str = "") -> None:
+    """Refuse a readout of layers that the language model doesn't have.
+
+    Args:
+        params: of the readout.
+        sizes: of the language model.
+        recipe: where in params.yaml the readout stands, such as "models.token_damage.".
+
+    Raises:
+        GoldrmError: when there is such a layer.
+    """
+    deepest = params.prompt_layers[-1] if isinstance(params, TokenDamageParams) else 0
     if deepest > sizes.num_layers:
         raise GoldrmError(
-            f"readout.prompt_layers asks for layer {deepest}, but the language "
-            f"model has {sizes.num_layers}. Lower it."
+            f"{recipe}readout.prompt_layers asks for layer {deepest}, but the language "
+            f"model of sft.source has {sizes.num_layers}. Lower it."
         )
-    return readout

@@ -73,10 +73,11 @@ class CompletionReader:
     @property
     def room(self) -> int:
         """How many tokens of a completion fit behind a prompt that ends where prompts end."""
-        return self.backbone.sizes.context_length - self._prompt_width
+        return self.backbone.sizes.context_length - self.prompt_width
 
     @property
-    def _prompt_width(self) -> int:
+    def prompt_width(self) -> int:
+        """How many tokens of a prompt are read where its completion fits behind."""
         return self.backbone.sizes.context_length // 2 + 1
 
     @torch.no_grad()
@@ -106,7 +107,7 @@ class CompletionReader:
     def _add(self, prompt: list[int], completion: list[int]) -> "_Path":
         sizes = self.backbone.sizes
         completion = completion[-(sizes.context_length - 1) :]
-        width = min(self._prompt_width, sizes.context_length - len(completion))
+        width = min(self.prompt_width, sizes.context_length - len(completion))
         nodes = self._tree.add([*self._right_aligned(prompt, width), *completion])
         first = max(width - max(len(prompt), 1), 0)  # of an empty prompt a padding token counts
         return _Path(nodes[width - 1 :], tuple(nodes[first:width]), [*completion, sizes.eos_int])

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.files import write_json
+from goldrm.common.files import read_checked_json, write_checked_json
 from goldrm.common.params import Section
 from goldrm.common.tensor_files import read_tensors, write_tensors
 from goldrm.common.workers import ALONE, Workers
 from goldrm.lm.model import Backbone
-from goldrm.lm.weights import load_backbone, load_checked, read_config, sft_sha256
+from goldrm.lm.weights import load_backbone, load_checked, sft_sha256
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.ensemble import combined
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
@@ -64,6 +64,16 @@ class RewardModel:
 
         parts = workers.map_to_all(range(0, len(prompts), SCORE_BATCH), rewards)
         return torch.cat(parts).tolist() if parts else []
+
+    def cut(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int]:
+        """The numbers of those whose prompt's first words aren't read: the context is too short."""
+        reading, encode = self.members[0].reading, self.dictionary.encode
+        reader = reading.reader(self.backbone)
+        return [
+            number
+            for number, texts in enumerate(zip(prompts, completions, strict=True))
+            if reading.is_cut(reader, *map(encode, texts))
+        ]
 
     @torch.inference_mode()
     def _rewards(
@@ -119,7 +129,7 @@ def save_reward_model(
     config = RewardModelConfig(
         readout=readout, ensemble=ensemble, sft_sha256=backbone_sha256, best=dict(best)
     )
-    write_json(folder / "config.json", config.model_dump())
+    write_checked_json(folder / "config.json", config.model_dump())
 
 
 def load_reward_model(
@@ -149,14 +159,14 @@ def read_reward_model_config(folder: Path) -> RewardModelConfig:
     """
     path = folder / "config.json"
     try:
-        return RewardModelConfig.model_validate(read_config(path))
+        return RewardModelConfig.model_validate(read_checked_json(path))
     except ValidationError:
         raise GoldrmError(f"{path} is damaged. Delete it; `dvc repro` makes it again.") from None
 
 
 def _members(folder: Path, config: RewardModelConfig, backbone: Backbone) -> Iterator[Readout]:
     path = folder / "model.safetensors"
-    tensors, _ = read_tensors(path)
+    tensors = read_tensors(path)
     for number in range(config.ensemble.members):
         with torch.device("meta"):
             member = empty_readout(config.readout, backbone.sizes)

@@ -44,6 +44,10 @@ class Reading(ABC):
             completions: token ids of each, at least one.
         """
 
+    @abstractmethod
+    def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:
+        """Whether the first tokens of a prompt aren't read, because the context is too short."""
+
 
 class LastTokenReading(Reading):
     """The last token's final hidden state.
@@ -75,6 +79,10 @@ class LastTokenReading(Reading):
             prompt_token_counts=no_prompt,
             prompt=torch.zeros_like(token_rows),
         )
+
+    def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:
+        """See `Reading.is_cut`: both share the context."""
+        return len(prompt) + len(completion) > reader.backbone.sizes.context_length
 
 
 @torch.no_grad()
@@ -125,3 +133,7 @@ class PromptReading(Reading):
             prompt_token_counts=read.prompt_token_counts,
             prompt=read.prompt,
         )
+
+    def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:
+        """See `Reading.is_cut`: the prompt is read by itself."""
+        return len(prompt) > reader.prompt_width

@@ -37,7 +37,7 @@ def evaluate_sft(
         backbone: the language model; it is put into evaluation mode.
         task: gives prompts, exact answers and gold rewards.
         num_prompts: how many prompts, drawn without replacement; all where there are fewer.
-        max_new_tokens: longest completion.
+        max_new_tokens: longest completion; fewer where the context has no room for so many.
         seed: the run's.
         workers: who share the work; all of them get the result.
 
@@ -51,10 +51,11 @@ def evaluate_sft(
         nll: mean negative log-likelihood of the exact answers' tokens, in nats a token.
 
     Raises:
-        GoldrmError: when it writes no number at all.
+        GoldrmError: when it writes no number at all, or can't read a whole prompt.
     """
     backbone.eval()
     prompt_ids = _draw_test_prompts(task, num_prompts, seed)
+    max_new_tokens = min(max_new_tokens, _room(backbone, task, prompt_ids))
     cached = _greedy(backbone, task, prompt_ids, "kv_cache", max_new_tokens, workers)
     sliding = _greedy(backbone, task, prompt_ids, "sliding_window", max_new_tokens, workers)
     gold_rewards = cached["gold_reward"].dropna()
@@ -91,10 +92,22 @@ def headline(statistics: pd.DataFrame) -> dict[str, float]:
 
 
 def _draw_test_prompts(task: Task, num_prompts: int, seed: int) -> list[int]:
-    test_ids = task.space.ids_in("test")
+    test_ids = task.ids_in("test")
     with random_stream(seed, "sft evaluation"):
         order = torch.randperm(len(test_ids))[:num_prompts].tolist()
     return [test_ids[index] for index in order]
+
+
+def _room(backbone: Backbone, task: Task, prompt_ids: Sequence[int]) -> int:
+    """How many tokens the model can write behind the longest prompt; the last one isn't read."""
+    longest = max(len(task.space[prompt_id].text.split()) for prompt_id in prompt_ids)
+    context_length = backbone.sizes.context_length
+    if longest > context_length:
+        raise GoldrmError(
+            f"the language model reads {context_length} tokens, but there are prompts of "
+            f"{longest}. Correct sft.source."
+        )
+    return context_length - longest + 1
 
 
 def _greedy(

@@ -3,25 +3,25 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
-from goldrm.common.tensor_files import read_tensors
+from goldrm.common.tensor_files import read_tensors_of_others
 from goldrm.course.files import read_sft_checkpoint
+from goldrm.course.kinds import kind_of_other
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes, sizes_from
 from goldrm.lm.weights import build_backbone
 from goldrm.sft.fetch import fetch
-from goldrm.sft.params import SftParams
+from goldrm.sft.params import SAFETENSORS_SUFFIX, SftParams, suffix_of
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import TaskParams
 
-SAFETENSORS_SUFFIX = ".safetensors"
-COURSE_SUFFIXES = (".pkl", ".pt", ".pth")
+# What torch.compile, DataParallel, FSDP and checkpointing put before names, or in their middle.
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,9 @@ def fetch_sft(
             or doesn't fit the dictionary or the task.
     """
     source = params.source
-    suffix = _suffix(source)
-    copy = copy.with_suffix(suffix)
+    copy = copy.with_suffix(suffix_of(source))
     sha256 = fetch(source, params.sha256, copy)
-    if suffix == SAFETENSORS_SUFFIX:
-        state, declared = read_tensors(copy, source)
-    else:
-        declared, state = read_sft_checkpoint(copy, source)
+    declared, state = _read(copy, source)
     sizes = sizes_from(declared, source)
     backbone = build_backbone(sizes, state, dictionary, source)
     trained_seed = declared.get("split_seed")
@@ -78,15 +74,38 @@ def fetch_sft(
     return FetchedSft(backbone, sizes, state, provenance)
 
 
-def _suffix(source: str) -> str:
-    """The suffix of a path or URL, which says what is in the file."""
-    suffix = PurePosixPath(urlsplit(source).path).suffix
-    if suffix not in (SAFETENSORS_SUFFIX, *COURSE_SUFFIXES):
-        raise GoldrmError(
-            f"sft.source is {source}, whose name must end in {SAFETENSORS_SUFFIX} or, for the "
-            f"course's checkpoint, in {', '.join(COURSE_SUFFIXES)}."
-        )
-    return suffix
+def _read(copy: Path, source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a fetched file declares, and its weights by the names that the notebook gives them.
+
+    Raises:
+        GoldrmError: when it isn't of the kind that its suffix says, or is damaged.
+    """
+    if copy.suffix != SAFETENSORS_SUFFIX:
+        declared, state = read_sft_checkpoint(copy, source)
+    else:
+        found = kind_of_other(copy, SAFETENSORS_SUFFIX)
+        if found is not None:
+            raise GoldrmError(f"{source} can't be read as .safetensors: {found}")
+        state, declared = read_tensors_of_others(copy, source)
+    return declared, _unwrapped(state, source)
+
+
+def _unwrapped(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Weights without the names of what a model was wrapped in, each in memory of its own.
+
+    Raises:
+        GoldrmError: when two tensors would have one name.
+    """
+    unwrapped: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        own_name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+        if own_name in unwrapped:
+            raise GoldrmError(
+                f"{source} holds {own_name} twice, wrapped ({', '.join(WRAPPERS)}) and not. Save "
+                "the state_dict of one model."
+            )
+        unwrapped[own_name] = tensor.detach().clone()
+    return unwrapped
 
 
 def _warn_of_other_splits(trained_seed: Any, split_seed: int, source: str) -> None:

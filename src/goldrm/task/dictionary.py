@@ -9,9 +9,11 @@ from pathlib import Path
 from string import Formatter
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.files import read_checked_json, read_text, write_checked_json
 from goldrm.task.series import TEMPLATES
 
 PAD, EOS, SEP = "<PAD>", "<EOS>", "<SEP>"
+MAX_BYTES = 10_000_000  # of a dictionary file; the notebook's has 2,000
 
 
 @dataclass(frozen=True)
@@ -89,23 +91,21 @@ class Dictionary:
         """The integers among some tokens, in their order; other tokens are left out."""
         return [self._integers[token_id] for token_id in token_ids if token_id in self._integers]
 
-    def to_json(self) -> str:
-        """The dictionary file's content; the same bytes for the same tokens."""
-        return json.dumps({"tokens": list(self.tokens)}, indent=1) + "\n"
+    def save(self, path: Path) -> None:
+        """Write a dictionary file for `load`; raises like `write_checked_json`."""
+        write_checked_json(path, {"tokens": list(self.tokens)})
 
 
 def read_tokens(path: Path) -> object:
-    """What a JSON dictionary file, `{"tokens": [strings]}`, holds as its tokens, unchecked.
+    """The tokens of somebody's JSON dictionary file, `{"tokens": [strings]}`, unchecked.
 
     Raises:
         GoldrmError: when the file is missing or isn't such a file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["tokens"]
+        return json.loads(read_text(path, MAX_BYTES))["tokens"]
     except FileNotFoundError:
-        raise GoldrmError(
-            f"{path} doesn't exist. Correct the path, or let `dvc repro` make it."
-        ) from None
+        raise GoldrmError(f"{path} doesn't exist. Correct the path.") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise GoldrmError(
             f'{path} is not a dictionary file: expected JSON of the form {{"tokens": [...]}}. '
@@ -133,7 +133,12 @@ def from_tokens(tokens: object, max_value: int, name: str) -> Dictionary:
 
 
 def load(path: Path, max_value: int) -> Dictionary:
-    """Read what `Dictionary.to_json` wrote; raises like `read_tokens` and `from_tokens`."""
+    """Read what `Dictionary.save` wrote; raises like `read_checked_json` and `from_tokens`."""
+    return from_tokens(read_checked_json(path).get("tokens"), max_value, str(path))
+
+
+def load_source(path: Path, max_value: int) -> Dictionary:
+    """Read somebody's JSON dictionary file; raises like `read_tokens` and `from_tokens`."""
     return from_tokens(read_tokens(path), max_value, str(path))
 
 

@@ -34,6 +34,12 @@ class TaskParams(LargestValueParams):
     def _possible(self) -> "TaskParams":
         if self.start.max > self.max_value:
             raise ValueError(f"start.max ({self.start.max}) exceeds max_value ({self.max_value})")
+        for name in ("difference", "terms"):
+            if getattr(self, name).max > self.max_value:
+                raise ValueError(
+                    f"{name}.max ({getattr(self, name).max}) exceeds max_value ({self.max_value}), "
+                    "and prompts hold no larger numbers"
+                )
         if self.difference.min < 1:
             raise ValueError("difference.min must be at least 1")
         if self.terms.min < 1:

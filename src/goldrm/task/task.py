@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from goldrm.common.errors import GoldrmError
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.gold_reward import gold_reward
 from goldrm.task.params import GoldRewardParams, TaskParams
@@ -73,6 +74,20 @@ class Task:
             return False
         spelled = split_of_family(family, self.params.split_seed)
         return SPLITS.index(spelled) > SPLITS.index(self.split_of(prompt_id))
+
+    def ids_in(self, split: Split) -> list[int]:
+        """The numbers of all prompts of a split's families, ascending.
+
+        Raises:
+            GoldrmError: when there are none.
+        """
+        prompt_ids = self.space.ids_in(split)
+        if not prompt_ids:
+            raise GoldrmError(
+                f"the {split} split has no prompts. Widen task.start or task.difference, or "
+                "change task.split_seed."
+            )
+        return prompt_ids
 
     def is_held_out(self, prompt_id: int) -> bool:
         """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""

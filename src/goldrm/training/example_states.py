@@ -22,8 +22,9 @@ from goldrm.training.mapped_rows import RowWriter, map_rows
 
 GROUPS_A_CHUNK = 256  # whose hidden states are computed, and kept for resuming, together
 LABELS = ("gold_rewards", "group_sizes")  # what `LabelledCompletions` has besides states
-ROW_FIELDS = ("rows", "prompt_rows")  # the large ones of `States`, each in a file of its own
-JOINED = "joined.safetensors"  # all other fields of all chunks; where it is, the large ones are too
+# The large ones of `States`, each in a file of its own; and one of all other fields of all chunks.
+ROW_FILES = {"rows": "rows.bin", "prompt_rows": "prompt_rows.bin"}
+JOINED = "joined.safetensors"  # where it is, the large ones are whole
 
 
 def write_states(
@@ -52,7 +53,7 @@ def write_states(
 
     chunks = range(len(parts))
     files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
-    joined = (work / JOINED).exists()
+    joined = all((work / file).exists() for file in (JOINED, *ROW_FILES.values()))
     missing = [] if joined else [chunk for chunk in chunks if not files[chunk].exists()]
     for chunk, tensors in tqdm(
         workers.map(missing, make),
@@ -91,12 +92,15 @@ def _tensors(completions: LabelledCompletions) -> dict[str, Tensor]:
 
 def _join(files: Sequence[Path], work: Path) -> None:
     """Join what is in the chunks' files."""
+    (work / JOINED).unlink(missing_ok=True)  # where only a row file was missing
     rows, prompts = 0, 0
     parts: dict[str, list[Tensor]] = defaultdict(list)
     with ExitStack() as stack:
-        writers = {n: stack.enter_context(RowWriter(_row_file(work, n))) for n in ROW_FIELDS}
+        writers = {
+            name: stack.enter_context(RowWriter(work / file)) for name, file in ROW_FILES.items()
+        }
         for file in files:
-            tensors, _ = read_tensors(file)
+            tensors = read_tensors(file)
             tensors["token_rows"] += rows
             tensors["prompt"] += prompts
             rows += len(tensors["rows"])
@@ -106,9 +110,7 @@ def _join(files: Sequence[Path], work: Path) -> None:
             for name, tensor in tensors.items():
                 parts[name].append(tensor)
     joined = {name: torch.cat(tensors) for name, tensors in parts.items()}
-    shapes = {name: writer.shape for name, writer in writers.items()}
-    dtype = str(writers["rows"].dtype).removeprefix("torch.")
-    write_tensors(work / JOINED, joined, {"shapes": shapes, "dtype": dtype})
+    write_tensors(work / JOINED, joined)
 
 
 def labelled_completions(work: Path) -> LabelledCompletions:
@@ -117,13 +119,7 @@ def labelled_completions(work: Path) -> LabelledCompletions:
     Raises:
         GoldrmError: when a file is damaged.
     """
-    joined, metadata = read_tensors(work / JOINED)
-    dtype = getattr(torch, metadata["dtype"])
-    for name, shape in metadata["shapes"].items():
-        joined[name] = map_rows(_row_file(work, name), shape, dtype)
+    joined = read_tensors(work / JOINED)
+    joined |= {name: map_rows(work / file) for name, file in ROW_FILES.items()}
     labels = {name: joined.pop(name) for name in LABELS}
     return LabelledCompletions(States(**joined), **labels)
-
-
-def _row_file(work: Path, name: str) -> Path:
-    return work / f"{name}.bin"

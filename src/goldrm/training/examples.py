@@ -28,8 +28,7 @@ SAMPLED_COLUMNS = ["group", "prompt_id", "completion", "gold_reward"]
 class Examples:
     """Labelled completions in groups, each group of one prompt.
 
-    Edited completions are made when they are asked for, by any process, and as often; so what is in
-    memory is what was sampled.
+    Edited completions are made when they are asked for, so that processes can share that work.
 
     Attributes:
         sampled: `SAMPLED_COLUMNS` of each sampled completion, ascending by group.

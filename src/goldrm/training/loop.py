@@ -1,5 +1,6 @@
 """The training loop of a readout on hidden states that were computed before."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,20 @@ def optimizer_and_schedule(
         return (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def warn_of_long_warmup(num_groups: int, params: TrainingParams) -> None:
+    """Say so where training ends before its learning rate has risen."""
+    steps = params.epochs * max(num_groups // params.batch_size, 1)
+    if steps <= params.warmup_steps:
+        logging.getLogger(__name__).warning(
+            "warning: training ends at step %s (epochs: %s, of %s prompts), so its learning rate, "
+            "which rises over %s (warmup_steps), never gets to learning_rate. Lower warmup_steps.",
+            steps,
+            params.epochs,
+            num_groups,
+            params.warmup_steps,
+        )
 
 
 class Training:
@@ -147,8 +162,9 @@ def train_readout(
 
     Args:
         readout: hidden states → rewards; it is trained in place, on its device.
-        train_completions: trained on in batches of `params.batch_size` groups, without replacement;
-            as in the notebook the groups left over at an epoch's end are not used in it.
+        train_completions: trained on in batches of `params.batch_size` groups, or of all where
+            there are fewer, without replacement; as in the notebook the groups left over at an
+            epoch's end are not used in it.
         validation_completions: looked at after each epoch; they decide which step is kept.
         params: losses, optimiser and stop rules.
         seed: of the batches and the readout's dropout.
@@ -156,14 +172,9 @@ def train_readout(
         hide_progress: show no progress bar; None: only on a terminal.
 
     Raises:
-        GoldrmError: when there are fewer groups than a batch holds, or the loss isn't finite.
+        GoldrmError: when the loss isn't finite.
     """
-    if len(train_completions) < params.batch_size:
-        raise GoldrmError(
-            f"there are {len(train_completions)} training prompts, fewer than the batch_size of "
-            f"{params.batch_size}. Lower it, or raise pairs.num_pairs."
-        )
-    steps_an_epoch = len(train_completions) // params.batch_size
+    steps_an_epoch = max(len(train_completions) // params.batch_size, 1)
     training = Training(readout, params, params.epochs * steps_an_epoch)
     training.resume(resume_point)
     first_epoch = len(training.curve)
@@ -193,11 +204,13 @@ def shuffled(
 
     Args:
         completions: what to train on.
-        params: of the training; what is left over at the end of an epoch isn't used in it.
+        params: of the training; what is left over at the end of an epoch isn't used in it, unless
+            there are too few for a batch.
         seed: of the orders.
         first_epoch: the epoch to begin with.
     """
-    used = len(completions) // params.batch_size * params.batch_size
+    batch_size = min(params.batch_size, len(completions))
+    used = len(completions) // batch_size * batch_size
 
     def order(epoch: int) -> Int[Tensor, " groups"]:
         with random_stream(seed, "train_rm epoch", epoch):
@@ -206,7 +219,7 @@ def shuffled(
     epochs_found_together = max(GROUPS_FOUND_TOGETHER // used, 1)
     for first in range(first_epoch, params.epochs, epochs_found_together):
         epochs = range(first, min(first + epochs_found_together, params.epochs))
-        yield from completions.batches(torch.cat([*map(order, epochs)]), params.batch_size)
+        yield from completions.batches(torch.cat([*map(order, epochs)]), batch_size)
 
 
 def train_epoch(

@@ -18,7 +18,7 @@ from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions, write_states
 from goldrm.training.example_table import example_table
 from goldrm.training.examples import Examples, training_set, validation_set
-from goldrm.training.loop import Trained, train_readout
+from goldrm.training.loop import Trained, train_readout, warn_of_long_warmup
 from goldrm.training.params import Recipe
 
 
@@ -96,6 +96,8 @@ def train_members(
     del examples
     for split, table in tables.items():
         write_states(backbone, readouts[0].reading, table, task.dictionary, work / split, workers)
+    if workers.is_leader:
+        warn_of_long_warmup(tables["train"]["group"].nunique(), recipe.training)
     device = backbone.token_prediction.weight.device
 
     def train_member(member: int) -> Trained:

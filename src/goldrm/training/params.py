@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from goldrm.common.params import Section
 from goldrm.edits.kinds import MAX_ADDED_TERMS, Kind
@@ -17,6 +17,12 @@ class EditsParams(Section):
     random: int = Field(ge=0, le=1000)
     kinds: list[Kind]
     further_prompts: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "EditsParams":
+        if self.random and not self.kinds:
+            raise ValueError(f"random is {self.random}, but kinds names none; name some")
+        return self
 
 
 class DataParams(Section):
@@ -44,6 +50,19 @@ class TrainingParams(Section):
     stop_loss: float = Field(ge=0)
     patience: Annotated[int, Field(ge=1)] | None
     checkpoint_epochs: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _trains(self) -> "TrainingParams":
+        if self.mse_weight == self.rank_weight == 0:
+            raise ValueError(
+                "mse_weight and rank_weight are both 0, so that nothing is learned; raise one"
+            )
+        if self.margin and self.rank_weight == 0:
+            raise ValueError(
+                "margin is true, but rank_weight, the weight of the loss that it is a part of, is "
+                "0; change one"
+            )
+        return self
 
 
 class Recipe(Section):

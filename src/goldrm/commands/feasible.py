@@ -1,0 +1,91 @@
+"""Whether a run with these parameters can begin at all, as far as can be told at its start.
+
+What couldn't would otherwise end in a sentence all the same, but after hours of sampling.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from goldrm.commands.params import Params
+from goldrm.common.errors import GoldrmError
+from goldrm.course.files import read_dictionary_tokens, read_training_set
+from goldrm.generation.decoding import refuse_longer
+from goldrm.lm.sizes import BackboneSizes
+from goldrm.pipeline import paths
+from goldrm.reward_model.build import refuse_missing_layers
+from goldrm.sft.source import fetch_sft
+from goldrm.task import dictionary
+from goldrm.task.dictionary import Dictionary
+from goldrm.task.series import SPLITS, TEMPLATES
+from goldrm.task.task import Task
+
+# What stages write, and DVC removes before they do.
+OUTPUTS = (
+    paths.DICTIONARY,
+    paths.SFT,
+    paths.PAIRS,
+    paths.COMPLETIONS,
+    paths.EXAMPLES,
+    paths.MODELS,
+    paths.EVALUATION,
+)
+
+
+def refuse_infeasible(params: Params) -> None:
+    """Refuse parameters and files with which some stage can't work.
+
+    Raises:
+        GoldrmError: names the parameter, or both that don't go together.
+    """
+    _refuse_outputs(params)
+    tokens = _dictionary(params)
+    _refuse_unfilled_splits(Task(tokens, params.task, params.gold_reward))
+    if params.pairs.source is not None:
+        read_training_set(Path(params.pairs.source))
+    if "://" not in params.sft.source:
+        _refuse_other_sizes(params, _local_sizes(params, tokens))
+
+
+def _refuse_outputs(params: Params) -> None:
+    sources = {name: getattr(params, name).source for name in ("dictionary", "sft", "pairs")}
+    for name, source in sources.items():
+        path = Path(source or "")
+        if source and any(path.absolute().is_relative_to(own.absolute()) for own in OUTPUTS):
+            raise GoldrmError(
+                f"{name}.source is {source}, which `dvc repro` removes and makes again. Copy it to "
+                "another folder, and name that."
+            )
+
+
+def _dictionary(params: Params) -> Dictionary:
+    source = Path(params.dictionary.source)
+    if source.suffix == ".json":
+        return dictionary.load_source(source, params.task.max_value)
+    return dictionary.from_tokens(
+        read_dictionary_tokens(source), params.task.max_value, str(source)
+    )
+
+
+def _refuse_unfilled_splits(task: Task) -> None:
+    for split in SPLITS:
+        prompt_ids = task.ids_in(split)
+        if split != "test" and all(map(task.is_held_out, prompt_ids)):
+            raise GoldrmError(
+                f"task.holdout names all prompts of the {split} split, so that none is left to "
+                "train on. Shorten it."
+            )
+
+
+def _local_sizes(params: Params, tokens: Dictionary) -> BackboneSizes:
+    with TemporaryDirectory() as folder:
+        return fetch_sft(params.sft, tokens, params.task, Path(folder) / "fetched").sizes
+
+
+def _refuse_other_sizes(params: Params, sizes: BackboneSizes) -> None:
+    """Refuse what doesn't go with a language model of such sizes."""
+    for name, recipe in params.models.items():
+        refuse_missing_layers(recipe.readout, sizes, f"models.{name}.")
+    if params.sampling.decoder == "kv_cache":
+        longest = max(len(template.split()) for template in TEMPLATES.values())
+        width = sizes.context_length - params.sampling.max_new_tokens + 1
+        refuse_longer(longest, width, sizes, params.sampling.max_new_tokens)
