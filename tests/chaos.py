@@ -148,7 +148,8 @@ class Running:
 
     def __init__(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
         """Started in a session of its own, as a terminal would; dvc.lock mended by `make repro`."""
-        pipeline.run("goldrm", "check")
+        if stage != "train_sft":  # which makes sft.source
+            pipeline.run("goldrm", "check")
         self.log = pipeline.folder / ".git/chaos.log"
         self._watch = watch
         with self.log.open("a") as output:

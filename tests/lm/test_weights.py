@@ -287,5 +287,5 @@ def test_truncated_file_is_named(folder: Path, dictionary: Dictionary, name: str
 
 def test_config_without_sizes_is_named(folder: Path, dictionary: Dictionary):
     write_checked_json(folder / "config.json", {})
-    with pytest.raises(GoldrmError, match=r"config\.json declares num_tokens = None"):
+    with pytest.raises(GoldrmError, match=r"config\.json doesn't say its num_tokens"):
         load_backbone(folder, dictionary, CPU)
