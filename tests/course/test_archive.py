@@ -17,6 +17,7 @@ import torch
 from goldrm.common.errors import GoldrmError
 from goldrm.course.archive import load_archive
 from goldrm.course.numpy_scalars import FORMATS, ScalarType, scalar
+pytestmark = pytest.mark.usefixtures("archives_opened_here")  # test_hostile.py does without
 
 
 def saved(content: object, legacy: bool = False, **options: Any) -> bytes:
@@ -123,7 +124,7 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore:.*pickle protocol")
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_file_is_named_with_a_remedy(load: Callable[[bytes], Any], kind: str):
     make, named = OTHERS[kind]

@@ -76,7 +76,8 @@ def test_bad_size_is_named(small_sizes: BackboneSizes, name: str, value: Any):
         declared[name] = value
     with pytest.raises(GoldrmError) as error:
         sizes_from(declared, "model.pkl")
-    assert "model.pkl declares" in str(error.value)
+    verb = "doesn't say its" if value in ("missing", None) else "declares"
+    assert f"model.pkl {verb} " in str(error.value)
     assert name in str(error.value)
 
 
