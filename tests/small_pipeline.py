@@ -5,6 +5,7 @@ Used by the tests that run the real `dvc repro`.
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,17 @@ SMALL: dict[str, Any] = {
         "examples": 3,
     },
 }
+TRAININGS = ["train_rm@token_damage", "train_rm@notebook"]
+STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", *TRAININGS, "evaluate"]
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\S+)'", output)
+
+
+def training_of(recipe: str, **changes: object) -> dict[str, object]:
+    """A change of params.yaml."""
+    return {"models": {recipe: {"training": changes}}}
 
 
 class SmallPipeline:

@@ -17,6 +17,7 @@ import torch
 from goldrm.common.errors import GoldrmError
 from goldrm.course.archive import load_archive
 from goldrm.course.numpy_scalars import FORMATS, ScalarType, scalar
+
 pytestmark = pytest.mark.usefixtures("archives_opened_here")  # test_hostile.py does without
 
 

@@ -112,6 +112,8 @@ def test_it_ends_in_time_where_its_parent_was_killed(path: Path):
 
 
 def test_interrupted_it_leaves_nothing(path: Path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+
     def interrupt() -> None:
         while not path.read_text().endswith("\n"):
             time.sleep(0.05)
@@ -120,6 +122,7 @@ def test_interrupted_it_leaves_nothing(path: Path):
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         run_limited(readers.note_and_sleep, path, LIMIT, seconds=30)
+    signal.signal(signal.SIGINT, before)
     assert_all_end(path, 1)
 
 

@@ -1,70 +1,22 @@
 """The real `dvc repro` at small sizes, in a temporary copy of the project."""
 
 import json
-import os
-import re
-import signal
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
-import torch
-from notebook_reference import (
-    NotebookLM,
-    save_dictionary,
-    save_sft_checkpoint,
-    save_training_set,
-    training_set,
-)
-from small_pipeline import SmallPipeline
+from small_pipeline import STAGES, TRAININGS, SmallPipeline, stages_run, training_of
 
 from goldrm.commands.params import load_params
-from goldrm.common.errors import GoldrmError
-from goldrm.common.tensor_files import read_tensors_of_others
 from goldrm.common.yaml_file import read_yaml
-from goldrm.pipeline.recorded import refuse_damaged
 from goldrm.task import dictionary
 from goldrm.task.series import SPLITS, Split
 from goldrm.task.task import Task
-
-TRAININGS = ["train_rm@token_damage", "train_rm@notebook"]
-STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", *TRAININGS, "evaluate"]
-
-
-def stages_run(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\S+)'", output)
 
 
 def plots_of(pipeline: SmallPipeline) -> list[Path]:
     plots = pipeline.folder / "metrics/plots"
     return sorted(path for path in plots.rglob("*.*") if path.is_file())
-
-
-def training_of(recipe: str, **changes: object) -> dict[str, object]:
-    """A change of params.yaml."""
-    return {"models": {recipe: {"training": changes}}}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> SmallPipeline:
-    """A pipeline that has run once. Tests leave its parameters and outputs as they were."""
-    pipeline = SmallPipeline(tmp_path_factory.mktemp("finished"))
-    assert stages_run(pipeline.repro().stdout) == STAGES
-    pipeline.run("git", "add", ".")
-    pipeline.commit("ran")
-    return pipeline
-
-
-@pytest.fixture
-def pipeline(finished: SmallPipeline) -> Iterator[SmallPipeline]:
-    """The finished pipeline, put back afterwards."""
-    yield finished
-    finished.run("git", "checkout", "--quiet", ".")
-    finished.run("dvc", "checkout", "--quiet", "--force")
 
 
 def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
@@ -73,43 +25,6 @@ def test_second_repro_does_nothing(pipeline: SmallPipeline) -> None:
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
     (left,) = (pipeline.folder / ".work").glob("*/*/")
     assert left.parent.name == "evaluate", "finished work goes when a later stage starts"
-
-
-def test_lock_that_was_cut_short_costs_no_work(pipeline: SmallPipeline) -> None:
-    lock = pipeline.folder / "dvc.lock"
-    whole = lock.read_bytes()
-    lock.write_bytes(whole[: whole.index(b"cmd:")])
-    assert "validation failed" in pipeline.repro(check=False).stderr
-    assert "cut short" in pipeline.run("goldrm", "check").stderr
-    assert stages_run(pipeline.repro().stdout) == []
-    assert lock.read_bytes() == whole
-
-
-@pytest.mark.parametrize("moment", ["importing", "sampling"])
-def test_ctrl_c_is_one_line_where_processes_share_the_work(
-    finished: SmallPipeline, tmp_path: Path, moment: str
-) -> None:
-    copy = finished.copied(tmp_path / "copy")
-    copy.set_params({"runtime": {"processes": 2}, "pairs": {"num_pairs": 100_000}})
-    command = ("python", "-EP", "src/goldrm/pipeline/run.py", "stages/generate_pairs.py")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    launcher = copy.start(*command, start_new_session=True, **pipes)
-    workers: list[psutil.Process] = []
-
-    def is_time() -> bool:
-        workers[:] = psutil.Process(launcher.pid).children()
-        chunks = copy.folder.glob(".work/generate_pairs/*/train/completions-*.parquet")
-        return len(list(chunks)) > 1 if moment == "sampling" else len(workers) == 2
-
-    deadline = time.monotonic() + 60
-    while not is_time() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(launcher.pid, signal.SIGINT)
-    out, err = launcher.communicate(timeout=60)
-    assert len(workers) == 2
-    assert (launcher.returncode, out) == (130, "")
-    assert err == "generate_pairs: interrupted; `dvc repro` goes on from here\n"
-    assert not any(worker.is_running() for worker in workers)
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -294,64 +209,6 @@ def test_exp_run_takes_a_parameter_in_scientific_notation(pipeline: SmallPipelin
     assert stages_run(done.stdout) == ["train_rm@token_damage", "evaluate"]
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (
-            training_of("notebook", learning_rate=-1.0),
-            "models.notebook.training.learning_rate is -1.0",
-        ),
-        (training_of("notebook", learning_rate=1e30), "Lower the learning_rate of 1e+30"),
-        ({"sft": {"sha256": "0" * 64}}, "sft.sha256 pins 000"),
-    ],
-)
-def test_bad_input_ends_in_a_sentence_and_what_was_made_comes_back(
-    pipeline: SmallPipeline, change: dict[str, object], sentence: str
-) -> None:
-    before = (pipeline.folder / "dvc.lock").read_bytes()
-    pipeline.set_params({"runtime": {"processes": 2}})  # all of which may meet it
-    pipeline.set_params(change)
-    failed = pipeline.repro(check=False)
-    assert failed.returncode != 0
-    said = [line for line in failed.stderr.splitlines() if line.partition(":")[0] in STAGES]
-    assert [sentence in line for line in said] == [True]
-    assert "Traceback" not in failed.stderr
-    assert (pipeline.folder / "dvc.lock").read_bytes() == before
-    pipeline.run("git", "checkout", "--quiet", "params.yaml")
-    assert stages_run(pipeline.repro().stdout) == []
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("data/dictionary.json", "data/models/notebook/model.safetensors"),
-        *("data/pairs/test.parquet", "metrics/plots/learning_curves/notebook.csv"),
-    ],
-)
-def test_damage_that_dvc_does_not_see_is_refused_and_the_remedy_works(
-    pipeline: SmallPipeline, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """A flipped bit leaves size and time as they were."""
-    monkeypatch.chdir(pipeline.folder)
-    refuse_damaged([Path("data"), Path("metrics")])
-    path = Path(name)
-    status, whole = path.stat(), path.read_bytes()
-    path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert "up to date" in pipeline.run("dvc", "status").stdout
-    with pytest.raises(GoldrmError, match=f"Delete {name} and run `dvc repro`"):
-        refuse_damaged([path])
-    if path.suffix == ".parquet":
-        pipeline.set_params({"evaluate": {"examples": 2}})
-        failed = pipeline.repro(check=False)
-        assert f"evaluate: {name} isn't what dvc.lock recorded of generate_pairs" in failed.stderr
-        pipeline.run("git", "checkout", "--quiet", ".")
-    path.unlink()
-    assert stages_run(pipeline.repro().stdout) == []
-    assert path.read_bytes() == whole
-    refuse_damaged([Path("data"), Path("metrics")])
-
-
 def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None:
     test_pairs = pd.read_parquet(pipeline.folder / "data/pairs/test.parquet")
     test_pairs.to_json(pipeline.folder / "pairs.jsonl", orient="records", lines=True)
@@ -368,29 +225,3 @@ def test_the_command_line_uses_what_was_trained(pipeline: SmallPipeline) -> None
     shown = [path for path in plots_of(pipeline) if path.parent == plots]
     assert all(f"metrics/plots/{path.name}" in summary for path in shown)
     (pipeline.folder / "pairs.jsonl").unlink()
-
-
-def test_the_courses_own_files_go_through_the_whole_pipeline(tmp_path: Path) -> None:
-    pipeline = SmallPipeline(tmp_path)
-    tokens = dictionary.load_source(tmp_path / "data/source/dictionary.json", max_value=100)
-    state, declared = read_tensors_of_others(tmp_path / "small_sft.safetensors", "it")
-    declared.pop("split_seed")
-    lm = NotebookLM(**declared)
-    lm.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    torch.manual_seed(0)
-    save_dictionary(tmp_path / "dictionary.pt", list(tokens.tokens))
-    save_sft_checkpoint(tmp_path / "sft.pkl", lm, ids_as_tensors=True)
-    source = "data/source/pairs/training_set.pt"
-    save_training_set(tmp_path / source, training_set(lm, list(tokens.tokens), num_pairs=170))
-    pipeline.set_params(
-        {
-            "dictionary": {"source": "dictionary.pt"},
-            "sft": {"source": "sft.pkl"},
-            "pairs": {"source": source, "num_pairs": 120},
-        }
-    )
-    assert stages_run(pipeline.repro().stdout) == STAGES
-    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
-    pipeline.run("goldrm", "export", "course", "--model", "notebook", "step3.pkl")
-    saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
-    assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}

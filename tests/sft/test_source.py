@@ -35,6 +35,8 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
 pytestmark = pytest.mark.usefixtures("archives_opened_here")  # test_hostile.py does without
 
 
