@@ -112,17 +112,18 @@ def test_it_ends_in_time_where_its_parent_was_killed(path: Path):
 
 
 def test_interrupted_it_leaves_nothing(path: Path):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
-
     def interrupt() -> None:
         while not path.read_text().endswith("\n"):
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_limited(readers.note_and_sleep, path, LIMIT, seconds=30)
-    signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_limited(readers.note_and_sleep, path, LIMIT, seconds=30)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_all_end(path, 1)
 
 
