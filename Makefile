@@ -11,18 +11,33 @@ export PYTHONUTF8 := 1
 export USER ?= $(shell id -u)
 export HOME ?= /nonexistent
 
-.PHONY: help repro test lint bench scale seeds ablation chaos upstream setup clean
+HF := .venv-hf/bin/python
+.PHONY: help repro demo debug test test-hf test-report peers lint bench scale seeds ablation chaos upstream setup clean
 
 help:  ## print this
-	@sed -n 's/^\([a-z]*\):[a-z ]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[a-z. /-]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 repro: setup  ## train and evaluate the reward model
 	goldrm check
 	dvc repro
+	@goldrm report
 	@goldrm summary
+
+demo: setup  ## all stages in under a minute, in .work/try/demo
+	@goldrm try demo
+
+debug: setup  ## all stages at the notebook's debug sizes, in .work/try/debug
+	@goldrm try debug
 
 test: setup  ## run the tests
 	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-hf: .venv-hf/installed  ## test what `goldrm export hf` writes with transformers and TRL
+	$(HF) -m pytest tests/huggingface
+
+test-report: setup  ## look at the report in Chromium, which must be installed
+	python -m pip install --quiet playwright==1.65.2
+	pytest tests/commands/test_report_in_browser.py
 
 lint: setup  ## formatting, style, types, which folder may import which
 	ruff format --check .
@@ -42,6 +57,9 @@ seeds: setup  ## the headlines with three seeds: mean and range (about half an h
 ablation: setup  ## the default recipe with one part less or more, three seeds (about an hour and a half on 2 cores)
 	python benchmarks/ablation.py
 
+peers: .venv-hf/installed  ## TRL's RewardTrainer and transformers.generate beside ours (about 6 minutes on 2 cores)
+	$(HF) benchmarks/peers.py
+
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
 	PYTHONPATH=tests python tests/chaos.py
 	GOLDRM_FUZZ=10 pytest tests/pipeline/test_fuzz.py
@@ -57,5 +75,17 @@ setup:  ## install into .venv what is missing there
 		then exec "$$python" -I -B install.py; fi; done; \
 	echo "make: Python 3.11 or newer is needed; none of $(PYTHONS) is one. Install it." >&2; exit 1
 
+# The extra hf, in an environment of its own that sees .venv's packages: so `make test` runs in .venv
+# as it is. The paths between the two are relative, as the folder may move.
+.venv-hf/installed: requirements.lock requirements-hf.lock | setup
+	.venv/bin/python -m venv --clear .venv-hf
+	$(HF) -c "import sysconfig, pathlib; \
+		packages = pathlib.Path(sysconfig.get_path('purelib')); \
+		of_venv = packages.relative_to(packages.parents[2]); \
+		path = f'../../../../src\n../../../../.venv/{of_venv}\n'; \
+		(packages / 'goldrm.pth').write_text(path)"
+	$(HF) -m pip install --requirement requirements-hf.lock
+	touch $@
+
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
-	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/examples data/evaluation data/dictionary.json
+	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/examples data/evaluation data/policies data/dictionary.json

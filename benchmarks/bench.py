@@ -243,7 +243,7 @@ class Head:
             prompt_token_counts=torch.zeros(1, dtype=torch.int64),
             prompt=torch.zeros_like(ones),
         )
-        completions = LabelledCompletions(states, torch.rand(2 * PAIRS), 2 * ones[:PAIRS])
+        completions = LabelledCompletions.paired(states, torch.rand(2 * PAIRS), 2 * ones[:PAIRS])
         readout = LastTokenReadout(d)
         return cls(readout, Training(readout, recipe, steps=1), recipe, completions)
 

@@ -1,5 +1,6 @@
 """Stage generate_pairs: labelled completions and preference pairs, split by family."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -8,13 +9,21 @@ from goldrm.common.device import set_up
 from goldrm.common.files import write_atomic, write_json
 from goldrm.common.params import Section, Seed, SharedRuntimeParams
 from goldrm.common.tables import write_csv
-from goldrm.course.files import read_training_set
-from goldrm.generation.course_completions import collect_course_pairs
 from goldrm.generation.params import PairsParams, SamplingParams
 from goldrm.generation.preferences import PreferenceDataset
+from goldrm.generation.source import read_source
+from goldrm.generation.source_dataset import SourceDataset
 from goldrm.generation.split_sampling import SplitSampler, sample_split
 from goldrm.lm.weights import load_backbone
-from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, METRICS, PAIRS, PLOTS, SFT
+from goldrm.pipeline.paths import (
+    COMPLETIONS,
+    DICTIONARY,
+    METRICS,
+    PAIRS,
+    PLOTS,
+    PREFERENCES,
+    SFT,
+)
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
@@ -39,23 +48,29 @@ def generate_pairs(params: Params, run: Run) -> None:
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     task = Task(tokens, params.task, params.gold_reward)
     backbone = load_backbone(SFT, tokens, device)
-    source = params.pairs.source
+    datasets = {
+        split: PreferenceDataset(split, params.pairs.num_wanted(split), task) for split in SPLITS
+    }
+    train = SourceDataset(datasets["train"], task)
     samplers = {
         split: SplitSampler(split, backbone, task, params.sampling, params.seed) for split in SPLITS
     }
-    datasets = [PreferenceDataset(split, params.pairs.num_wanted(split), task) for split in SPLITS]
-    for dataset in datasets:
-        if source is not None and dataset.split == "train":
-            collect_course_pairs(read_training_set(Path(source)), dataset, task, source)
-        else:
-            sample_split(samplers[dataset.split], dataset, run.work / dataset.split, run.workers)
+    if params.pairs.source is not None:
+        train.collect(read_source(Path(params.pairs.source), task), params.pairs.source)
+        del samplers["train"]
+    for split, sampler in samplers.items():
+        sample_split(sampler, datasets[split], run.work / split, run.workers)
     if not run.workers.is_leader:
         return
-    for dataset in datasets:
-        write_atomic(PAIRS / f"{dataset.split}.parquet", dataset.pairs.content())
-        write_atomic(COMPLETIONS / f"{dataset.split}.parquet", dataset.completions.content())
-    write_csv(PLOTS / "pairs.csv", pd.concat(dataset.statistics() for dataset in datasets))
-    write_json(METRICS / "pairs.json", {"pairs": len(datasets[0].pairs)})
+    if params.pairs.source is not None:
+        print(f"{params.pairs.source}: {train.summary()}", file=sys.stderr)
+    for split, dataset in datasets.items():
+        write_atomic(PAIRS / f"{split}.parquet", dataset.pairs.content())
+        write_atomic(COMPLETIONS / f"{split}.parquet", dataset.completions.content())
+    write_atomic(PREFERENCES, train.preferences.content())
+    statistics = [train.statistics(), *(datasets[split].statistics() for split in SPLITS[1:])]
+    write_csv(PLOTS / "pairs.csv", pd.concat(statistics))
+    write_json(METRICS / "pairs.json", {"pairs": train.num_pairs})
 
 
 if __name__ == "__main__":

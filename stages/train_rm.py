@@ -1,5 +1,7 @@
 """Stage train_rm@RECIPE: readouts trained on the frozen model's hidden states, by one recipe."""
 
+import sys
+
 import pandas as pd
 
 from goldrm.common.device import set_up
@@ -14,6 +16,7 @@ from goldrm.pipeline.paths import (
     LEARNING_CURVES,
     METRICS,
     MODELS,
+    PREFERENCES,
     SFT,
 )
 from goldrm.pipeline.stage import Run, run_stage
@@ -23,7 +26,7 @@ from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.task import Task
 from goldrm.training.examples import met_test_series
 from goldrm.training.loop import headline
-from goldrm.training.members import train_members
+from goldrm.training.members import TrainingData, train_members
 from goldrm.training.params import Recipes
 
 
@@ -38,7 +41,7 @@ class Params(Section):
 
 
 def train_rm(params: Params, run: Run) -> None:
-    """data/completions, data/sft → data/models, data/examples, metrics and learning curve."""
+    """data/completions, preferences, data/sft → data/models, data/examples, metrics and curve."""
     ((name, recipe),) = params.models.items()
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
@@ -46,10 +49,13 @@ def train_rm(params: Params, run: Run) -> None:
     trained = train_members(
         load_backbone(SFT, tokens, device),
         task,
-        {
-            split: read_parquet(COMPLETIONS / f"{split}.parquet")
-            for split in ("train", "validation")
-        },
+        TrainingData(
+            {
+                split: read_parquet(COMPLETIONS / f"{split}.parquet")
+                for split in ("train", "validation")
+            },
+            read_parquet(PREFERENCES),
+        ),
         recipe,
         params.seed,
         run.work,
@@ -57,6 +63,12 @@ def train_rm(params: Params, run: Run) -> None:
     )
     if trained is None:
         return
+    first = trained.first
+    print(
+        f"{name}: {first.curve[-1]['step']} steps on {trained.examples['group'].nunique()} "
+        f"prompts; step {first.best['step']}, with the lowest validation loss, is kept",
+        file=sys.stderr,
+    )
     write_parquet(EXAMPLES / f"{name}.parquet", trained.examples)
     save_reward_model(
         MODELS / name,
@@ -64,11 +76,12 @@ def train_rm(params: Params, run: Run) -> None:
         recipe.readout,
         recipe.ensemble,
         sft_sha256(SFT),
-        trained.first.best,
+        first.best,
+        trained.on_gold_scale,
     )
-    write_csv(LEARNING_CURVES / f"{name}.csv", pd.DataFrame(trained.first.curve))
+    write_csv(LEARNING_CURVES / f"{name}.csv", pd.DataFrame(first.curve))
     met = {"leaks": met_test_series(trained.examples, task)}
-    write_json(METRICS / f"{name}.json", headline(trained.first) | met)
+    write_json(METRICS / f"{name}.json", headline(first) | met)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,15 +30,17 @@ from goldrm.pipeline.run import ARCHIVES
 
 STAGES = (
     *("train_sft", "load_dictionary", "fetch_sft", "generate_pairs"),
-    *("train_rm@token_damage", "train_rm@notebook", "evaluate"),
+    *("train_rm@token_damage", "train_rm@notebook", "evaluate", "optimize_policy@token_damage"),
+    *("optimize_policy@notebook", "optimize_gold", "compare_policies"),
 )
 VICTIMS = ("stage", "process", "dvc", "both", "ctrl-c")  # process: one that shares the work
+TRAIN_SFT = ("python", "-EP", "../src/goldrm/pipeline/run.py", "train_sft.py")
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 300  # what takes longer hangs
 
 # Sizes at which every stage has several chunks or resume points, and lasts a second or two.
 ROOT: dict[str, dict[str, Any]] = {
-    "sft": {"source": "upstream/sft_lm.safetensors", "sha256": None, "evaluation_prompts": 40},
+    "sft": {"evaluation_prompts": 40},
     "sampling": {"chunk_size": 8},
     "pairs": {"num_pairs": 700},
     "models": {"token_damage": {"training": {"epochs": 60, "checkpoint_epochs": 5}}},
@@ -63,27 +66,24 @@ EDIT: dict[str, dict[str, Any]] = {
 
 
 def new_pipeline(folder: Path, processes: int) -> SmallPipeline:
-    """A fresh project, upstream's model not yet trained."""
-    folder.mkdir()
-    pipeline = SmallPipeline(folder)
+    """A fresh project, nothing run yet."""
+    pipeline = SmallPipeline.new(folder)
     pipeline.set_params(ROOT)
     pipeline.set_params({"runtime": {"processes": processes}})
-    pipeline.set_values("upstream/params.yaml", UPSTREAM)
-    for name in ("sft_lm.safetensors", "dvc.lock"):
-        (folder / "upstream" / name).unlink(missing_ok=True)
     return pipeline
 
 
-def command_of(stage: str) -> tuple[str, ...]:
-    """Upstream's training has its own command, the other stages are run by DVC."""
-    if stage == "train_sft":
-        return "python", "-EP", "../src/goldrm/pipeline/run.py", "train_sft.py"
-    return "dvc", "repro"
+def begin_upstream(pipeline: SmallPipeline) -> None:
+    """Have the language model of the project's upstream, not yet trained."""
+    pipeline.set_params({"sft": {"source": "upstream/sft_lm.safetensors"}})
+    pipeline.set_values("upstream/params.yaml", UPSTREAM)
+    for name in ("sft_lm.safetensors", "dvc.lock"):
+        (pipeline.folder / "upstream" / name).unlink(missing_ok=True)
 
 
 def finish_upstream(pipeline: SmallPipeline) -> None:
     """As `make upstream` does."""
-    pipeline.run(*command_of("train_sft"), folder="upstream")
+    pipeline.run(*TRAIN_SFT, folder="upstream")
     pipeline.run("dvc", "commit", "--quiet", "--force", "upstream/dvc.yaml:train_sft")
 
 
@@ -129,7 +129,8 @@ class Watch:
     def _went_on(self, path: Path) -> None:
         state = ResumePoint(path).load()
         if state is not None:
-            done = (state.get("phase", 0), state["schedule"]["last_epoch"])
+            step = state["step"] if "step" in state else state["schedule"]["last_epoch"]
+            done = (state.get("phase", 0), step)
             assert done >= self.progress.get(path, done), f"{path} went back to {done}"
             self.progress[path] = done
 
@@ -146,16 +147,16 @@ def stage_of(process: psutil.Process) -> str | None:
 class Running:
     """A `dvc repro`, or upstream's training, that is under way."""
 
-    def __init__(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
+    def __init__(self, pipeline: SmallPipeline, command: Sequence[str], watch: Watch) -> None:
         """Started in a session of its own, as a terminal would; dvc.lock mended by `make repro`."""
-        if stage != "train_sft":  # which makes sft.source
+        if command != TRAIN_SFT:  # which makes sft.source
             pipeline.run("goldrm", "check")
         self.log = pipeline.folder / ".git/chaos.log"
         self._watch = watch
         with self.log.open("a") as output:
             self.process = pipeline.start(
-                *command_of(stage),
-                folder="upstream" if stage == "train_sft" else ".",
+                *command,
+                folder="upstream" if command == TRAIN_SFT else ".",
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -198,11 +199,11 @@ class Running:
         self.process.wait(PATIENCE_SECONDS)
 
 
-def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
+def durations_of(pipeline: SmallPipeline, commands: Iterable[Sequence[str]]) -> dict[str, float]:
     """Run a pipeline to its end; seconds that each stage's process was there."""
     seconds = dict.fromkeys(STAGES, 0.0)
-    for first in STAGES[:2]:
-        running = Running(pipeline, first, Watch(pipeline.folder))
+    for command in commands:
+        running = Running(pipeline, command, Watch(pipeline.folder))
         before = time.monotonic()
         while running.process.poll() is None:
             found, now = running.stage(), time.monotonic()
@@ -211,7 +212,7 @@ def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
             before = now
             time.sleep(POLL_SECONDS)
         assert running.process.returncode == 0, running.log.read_text()
-        if first == "train_sft":
+        if command == TRAIN_SFT:
             finish_upstream(pipeline)
     return seconds
 
@@ -219,13 +220,26 @@ def durations_of(pipeline: SmallPipeline) -> dict[str, float]:
 class Chaos:
     """Uninterrupted runs, and interrupted ones to compare with them."""
 
-    def __init__(self, folder: Path, seed: int, processes: int) -> None:
-        """Make the uninterrupted run; so many processes share a stage's work."""
+    def __init__(self, folder: Path, seed: int, processes: int, up_to: str | None = None) -> None:
+        """Make the uninterrupted run.
+
+        Args:
+            folder: for all pipelines.
+            seed: decides what is killed, and when.
+            processes: that share a stage's work.
+            up_to: the last stage; the language model is then one that was never trained. None: all
+                stages, upstream's first.
+        """
         self._random = random.Random(seed)
         self._template = new_pipeline(folder / "template", processes)
         self._pipelines = 0
+        if up_to is None:
+            begin_upstream(self._template)
+        self._targets = () if up_to is None else (up_to,)
+        self._repro = ("dvc", "repro", *self._targets)
         whole = self._new()
-        self._durations = durations_of(whole)
+        commands = (self._repro,) if up_to else (TRAIN_SFT, self._repro)
+        self._durations = durations_of(whole, commands)
         self._expected = everything(whole.folder)
         self.kills: Counter[tuple[str, str]] = Counter()
 
@@ -254,11 +268,11 @@ class Chaos:
         for stage in STAGES:
             for _ in range(kills if stage in stages else 0):
                 self._kill(pipeline, stage, watch)
-            if stage == "train_sft":
+            if stage == "train_sft" and not self._targets:
                 finish_upstream(pipeline)
             if stage == edit_at:
                 pipeline.set_params(EDIT)
-        last = Running(pipeline, "load_dictionary", watch)
+        last = Running(pipeline, self._repro, watch)
         while last.process.poll() is None:
             last.pause()
         log = last.log.read_text()
@@ -268,12 +282,13 @@ class Chaos:
         expected = self._expected_edited if edit_at else self._expected
         found = everything(pipeline.folder)
         assert found == expected, sorted(dict(found.items() ^ expected.items()))
-        assert "up to date" in pipeline.run("dvc", "status").stdout
+        assert "up to date" in pipeline.run("dvc", "status", *self._targets).stdout
 
     def _kill(self, pipeline: SmallPipeline, stage: str, watch: Watch) -> None:
         victims = ("stage", "ctrl-c") if stage == "train_sft" else VICTIMS
         victim, share = self._random.choice(victims), self._random.uniform(0, 1.1)
-        running = Running(pipeline, stage, watch)
+        command = TRAIN_SFT if stage == "train_sft" else self._repro
+        running = Running(pipeline, command, watch)
         found = running.wait_for(stage)
         if found is None:
             return

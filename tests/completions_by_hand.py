@@ -2,9 +2,11 @@
 
 import pandas as pd
 
+from goldrm.generation.source_dataset import PREFERENCE_COLUMNS
 from goldrm.task.series import Prompt
 from goldrm.task.task import Task
 
+NO_PREFERENCES = pd.DataFrame(columns=list(PREFERENCE_COLUMNS)).astype(PREFERENCE_COLUMNS)
 TWO_TO_TEN = Prompt(template=1, start=2, difference=2, terms=5)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import annotations  # noqa: F401 - first, before goldrm is imported
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -28,13 +29,17 @@ settle()
 torch.set_num_threads(1)
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any_speed", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any_speed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that run whole pipelines: they take longest."""
-    items.sort(key=lambda item: item.path.stem not in ("test_pipeline", "test_chaos"))
+    """Begin with the files that take longest, so that the processes end together."""
+    longest = ("test_pipeline", "test_chaos", "test_pipeline_errors", "test_cli", "test_run")
+    order = {name: place for place, name in enumerate(longest)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 Used by the tests that run the real `dvc repro`.
 """
 
-import copy
 import os
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,19 @@ SMALL: dict[str, Any] = {
         "search_rounds": 1,
         "examples": 3,
     },
+    "policy": {
+        "prompts": 10,
+        "completions": 3,
+        "steps": 2,
+        "look": {"steps": 1, "prompts": 3, "completions": 2},
+    },
 }
 TRAININGS = ["train_rm@token_damage", "train_rm@notebook"]
-STAGES = ["load_dictionary", "fetch_sft", "generate_pairs", *TRAININGS, "evaluate"]
+POLICIES = ["optimize_policy@token_damage", "optimize_policy@notebook", "optimize_gold"]
+STAGES = [
+    *("load_dictionary", "fetch_sft", "generate_pairs", *TRAININGS, "evaluate"),
+    *(*POLICIES, "compare_policies"),
+]
 
 
 def stages_run(output: str) -> list[str]:
@@ -65,26 +74,30 @@ def training_of(recipe: str, **changes: object) -> dict[str, object]:
     return {"models": {recipe: {"training": changes}}}
 
 
+@dataclass(frozen=True)
 class SmallPipeline:
-    """A copy of the project's files as Git would have them, in a repository of its own."""
+    """A copy of the project in a folder, and a repository, of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
+
+    @classmethod
+    def new(cls, folder: Path) -> "SmallPipeline":
+        """Copy the project's files as Git would have them; nothing is run yet."""
+        pipeline = cls(folder)
         _copy_project(folder)
         write_small_sft(folder / "small_sft.safetensors")
-        self.set_params(SMALL)
+        pipeline.set_params(SMALL)
         shutil.rmtree(folder / "metrics", ignore_errors=True)
         (folder / "dvc.lock").unlink(missing_ok=True)
-        self.run("git", "init", "--quiet")
-        self.run("git", "add", ".")
-        self.commit("small")
+        pipeline.run("git", "init", "--quiet")
+        pipeline.run("git", "add", ".")
+        pipeline.commit("small")
+        return pipeline
 
     def copied(self, folder: Path) -> "SmallPipeline":
         """Another one with the same files, whatever has become of the project in the meantime."""
-        other = copy.copy(self)
-        other.folder = folder
         shutil.copytree(self.folder, folder)
-        return other
+        return SmallPipeline(folder)
 
     def commit(self, message: str) -> None:
         """Commit what is staged."""

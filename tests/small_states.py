@@ -61,7 +61,7 @@ def token_states(
 
 def labelled(states: States, gold_rewards: Tensor, sizes: Sequence[int]) -> LabelledCompletions:
     """The completions of some states with gold rewards, in groups of such sizes."""
-    return LabelledCompletions(states, gold_rewards, torch.tensor(sizes))
+    return LabelledCompletions.paired(states, gold_rewards, torch.tensor(sizes))
 
 
 def texts_of_every_length() -> tuple[list[list[int]], list[list[int]]]:

@@ -27,10 +27,13 @@ sys.exit(Path("pip_fails").exists())
 LOCK = "# pinned\nPy_Thing==1.0\ntorch==2.13.0\n"
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """The project's root folder, in which everything has just been installed."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which everything has just been installed, away from its place.
+
+    Its files hold that place; a copy of them there is quicker than to install again.
+    """
+    folder = tmp_path_factory.mktemp("setup") / "here/project"
     (folder / "src/goldrm/commands").mkdir(parents=True)
     for path in ("src/goldrm/__init__.py", "src/goldrm/commands/plots_page.py", "pyproject.toml"):
         (folder / path).touch()
@@ -41,7 +44,16 @@ def project(tmp_path: Path) -> Path:
     write_venv(folder)
     make(folder)
     (folder / "called").unlink()
-    return folder
+    return folder.parent.rename(folder.parent.with_name("away"))
+
+
+@pytest.fixture
+def project(template: Path) -> Path:
+    """The project's root folder, in which everything has just been installed."""
+    here = template.with_name("here")
+    shutil.rmtree(here, ignore_errors=True)
+    shutil.copytree(template, here, symlinks=True)
+    return here / "project"
 
 
 def packages(folder: Path) -> Path:
@@ -197,10 +209,10 @@ def test_folder_without_git_is_said_before_anything_is_installed(project: Path, 
     assert "there is no command git" in make(project, PATH=only(tmp_path, "make", "sh")).stderr
 
 
-def test_git_of_a_folder_above_or_of_another_user_will_do(project: Path, tmp_path: Path):
-    (project / ".git").rename(tmp_path / ".git")
+def test_git_of_a_folder_above_or_of_another_user_will_do(project: Path):
+    (project / ".git").rename(project.parent / ".git")
     if os.getuid() == 0:
-        os.chown(tmp_path, 12345, 12345)  # Git by itself calls that dubious
+        os.chown(project.parent, 12345, 12345)  # Git by itself calls that dubious
     assert make(project, HOME="/nonexistent").returncode == 0
 
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from goldrm.common.progress import progress_bar
 from goldrm.common.random_streams import random_stream
 from goldrm.common.resume import ResumePoint
 from goldrm.lm.model import Backbone
@@ -133,19 +133,18 @@ def _train_phase(
     phase: Phase, sequences: list[Sequence], seed: int, resume_point: ResumePoint
 ) -> None:
     params = phase.params
-    progress = tqdm(
+    progress = progress_bar(
         range(phase.step, params.steps),
         initial=phase.step,
         total=params.steps,
         desc=f"train_sft, phase {phase.number}",
         unit="step",
-        disable=None,
     )
     for step in progress:
         with random_stream(seed, f"sft phase {phase.number} step", step):
             loss = _step(phase, sequences)
         if (step + 1) % 10 == 0:
-            progress.set_postfix(loss=f"{loss.item():.4f}")
+            progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
         if (step + 1) % phase.train.checkpoint_steps == 0:
             resume_point.save(phase.state_dict())
 

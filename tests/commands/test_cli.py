@@ -18,6 +18,7 @@ from small_models import ROOT
 from typer.testing import CliRunner
 
 from goldrm.commands.cli import app
+from goldrm.commands.options import recipe_names
 from goldrm.common.files import read_checked_json, write_checked_json
 from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.model import Backbone
@@ -186,7 +187,8 @@ def write_pairs(path: Path) -> Path:
 def test_help_lists_the_commands():
     result = invoke("--help")
     assert result.exit_code == 0
-    for command in ("score", "export", "check", "summary"):
+    commands = ("score", "sample", "examples", "compare", "export", "check", "try", "summary")
+    for command in commands:
         assert re.search(rf"\b{command}\b", result.stdout)
     assert invoke("export", "--help").exit_code == 0
     assert "course" in invoke("export", "--help").stdout
@@ -198,13 +200,40 @@ def test_help_does_not_wait_for_torch():
 
 
 @pytest.mark.usefixtures("project")
-@pytest.mark.parametrize("completion", ["3 7 11 15 19", "100", ""])
-def test_score_is_the_notebooks(reference_rm: NotebookRM, dictionary: Dictionary, completion: str):
+@pytest.mark.parametrize(
+    ("completion", "gold_reward"),
+    [
+        ("3 7 11 15 19", "  gold reward 7.000000"),
+        ("3 7 11 15 25", "  gold reward 5.819475"),  # the notebook's, of one term off by 6
+        ("", ""),
+    ],
+)
+def test_score_is_the_notebooks_with_the_gold_reward_beside(
+    reference_rm: NotebookRM, dictionary: Dictionary, completion: str, gold_reward: str
+):
     result = invoke("score", PROMPT, completion)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert re.fullmatch(r"-?\d+\.\d{6}\n", result.stdout)
+    reward, beside = re.fullmatch(r"(-?\d+\.\d{6})(.*)\n", result.stdout).groups()
     expected = expected_rewards(reference_rm, dictionary, [f"{PROMPT} {completion}"])
-    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+    assert float(reward) == pytest.approx(expected[0], abs=1e-5)
+    assert beside == gold_reward
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("prompt", ["make a series of arithmetic type", f"{PROMPT} 3", "7"])
+def test_prompt_that_is_not_the_tasks_has_no_gold_reward(prompt: str):
+    assert re.fullmatch(r"-?\d+\.\d{6}\n", invoke("score", prompt, "3 7").stdout)
+    (row,) = map(json.loads, invoke("score", prompt, "3 7", "--json").stdout.splitlines())
+    assert row["gold_reward"] is None
+
+
+@pytest.mark.usefixtures("project")
+def test_score_for_scripts_is_an_object_a_line():
+    printed = invoke("score", PROMPT, "3 7 11 15 25").stdout
+    (row,) = map(json.loads, invoke("score", PROMPT, "3 7 11 15 25", "--json").stdout.splitlines())
+    assert list(row) == ["reward", "gold_reward"]
+    assert row["reward"] == pytest.approx(float(printed.split()[0]), abs=2e-6)
+    assert row["gold_reward"] == pytest.approx(5.819474697, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +257,7 @@ def test_score_is_that_of_all_members(
     members = [new_readout(token_damage, backbone.sizes, seed) for seed in (3, 4)]
     expected = RewardModel(backbone, members, ensemble, dictionary).score([PROMPT], ["3 7"])
     result = invoke("score", PROMPT, "3 7")
-    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+    assert float(result.stdout.split()[0]) == pytest.approx(expected[0], abs=1e-5)
 
 
 @pytest.mark.usefixtures("project")
@@ -245,7 +274,7 @@ def test_score_is_the_chosen_models_and_else_the_first_recipes(
     assert (result.exit_code, result.stderr) == (0, "")
     rm = notebooks(reference_lm, last_token, small_sizes, seed)
     expected = expected_rewards(rm, dictionary, [f"{PROMPT} 3 7"])
-    assert float(result.stdout) == pytest.approx(expected[0], abs=1e-5)
+    assert float(result.stdout.split()[0]) == pytest.approx(expected[0], abs=1e-5)
 
 
 @pytest.mark.usefixtures("project")
@@ -273,8 +302,10 @@ def test_pairs_are_scored_in_the_files_order(
     result = invoke("score", "--pairs", write_pairs(project / name))
     assert (result.exit_code, result.stderr) == (0, "")
     header, *rows = result.stdout.splitlines()
-    assert header == "chosen_reward,rejected_reward"
-    found = [[float(cell) for cell in row.split(",")] for row in rows]
+    assert header == "chosen_reward,chosen_gold_reward,rejected_reward,rejected_gold_reward"
+    found = [[float(cell) for cell in row.split(",")[::2]] for row in rows]
+    # One term off by 6, and a prompt that isn't the task's.
+    assert [row.split(",")[1::2] for row in rows[:2]] == [["7.000000", "5.819475"], ["", ""]]
     chosen, rejected = (
         expected_rewards(reference_rm, dictionary, [f"{pair[0]} {pair[side]}" for pair in PAIRS])
         for side in (1, 2)
@@ -294,7 +325,7 @@ def test_empty_text_is_scored_as_at_the_command_line_with_a_warning(project: Pat
     result = invoke("score", "--pairs", name)
     alone = invoke("score", PROMPT, "")
     assert (alone.exit_code, alone.stderr) == (0, "")
-    assert result.stdout.splitlines()[2] == ",".join([alone.stdout.strip()] * 2)
+    assert result.stdout.splitlines()[2] == f"{alone.stdout.strip()},,{alone.stdout.strip()},"
     assert result.stderr.splitlines() == [
         f"warning: {name}: no {side} in row 1 (counted from 0); scored as a text without a word."
         for side in ("chosen", "rejected")
@@ -325,9 +356,42 @@ def test_prompt_that_is_cut_is_scored_with_a_warning(
     assert result.stdout.splitlines()[4].split(",")[0] == alone.stdout.strip()
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+def test_completions_are_scored_from_a_file_and_from_stdin(project: Path, name: str):
+    rows = pd.DataFrame(PAIRS, columns=["prompt", "completion", "other"])[["prompt", "completion"]]
+    if name == "rows.jsonl":
+        rows.to_json(name, orient="records", lines=True)
+    else:
+        (rows.to_csv if name == "rows.csv" else rows.to_parquet)(name, index=False)
+    result = invoke("score", "--completions", name)
+    assert (result.exit_code, result.stderr) == (0, "")
+    header, *lines = result.stdout.splitlines()
+    assert header == "reward,gold_reward"
+    pairs = invoke("score", "--pairs", write_pairs(project / "pairs.csv")).stdout.splitlines()
+    assert lines == [",".join(line.split(",")[:2]) for line in pairs[1:]]
+    piped = CliRunner().invoke(app, ["score", "--completions", "-"], Path(name).read_bytes())
+    assert piped.stdout == result.stdout
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "standard input holds no"),
+        (b"prompt,chosen\n7,8\n", "standard input has no column rejected"),
+        (b'{"prompt": ', "standard input can't be read (line 1 isn't JSON"),
+        (b"PAR1", "standard input can't be read"),
+    ],
+)
+def test_damaged_stdin_is_named(content: bytes, said: str):
+    result = CliRunner().invoke(app, ["score", "--pairs", "-"], content)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr
+
+
 def test_no_pairs_are_refused(project: Path):
     (project / "none.csv").write_text("prompt,chosen,rejected\n")
-    assert "none.csv holds no pairs" in sentence_of("score", "--pairs", "none.csv")
+    assert "none.csv holds no" in sentence_of("score", "--pairs", "none.csv")
 
 
 @pytest.mark.usefixtures("project")
@@ -540,6 +604,30 @@ def test_summary_of_damaged_metrics_names_them(project: Path, content: bytes):
     assert "metrics/eval.json is damaged" in sentence_of("summary")
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("goldrm s", ["score", "sample", "summary", "serve"]),
+        ("goldrm score --model ", ["token_damage", "notebook"]),
+        ("goldrm compare notebook t", ["token_damage"]),
+        ("goldrm export c", ["course"]),
+    ],
+)
+def test_shells_complete_commands_and_recipes(project: Path, words: str, completed: list[str]):
+    position = str(words.count(" "))
+    asked = {"_GOLDRM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
+    done = run("$GOLDRM", project, **asked)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sorted(done.stdout.decode().split()) == sorted(completed)
+
+
+@pytest.mark.usefixtures("small_project")
+def test_without_params_no_recipe_is_completed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    assert recipe_names("n") == ["notebook"]
+    monkeypatch.chdir(tmp_path)
+    assert recipe_names("n") == []
+
+
 GOLDRM = Path(sys.executable).with_name("goldrm")
 
 
@@ -631,7 +719,7 @@ def test_code_of_another_folder_is_refused(project: Path, tmp_path: Path):
     """In a copied folder or a second worktree only its own code is right."""
     other = project / "src/goldrm"
     other.mkdir(parents=True)
-    for command in ("summary", "check", "score", "export course out.pkl"):
+    for command in ("summary", "check", "score", "try demo", "export course out.pkl"):
         done = run(f"$GOLDRM {command}", project)
         assert (done.returncode, done.stdout) == (1, b"")
         said = done.stderr.decode()

@@ -15,17 +15,21 @@ from notebook_reference import (
     save_rm_checkpoint,
     training_step,
 )
+from small_models import ROOT
 
-from goldrm.commands.export_course import write_reward_model
+from goldrm.commands.export_course import write_policy, write_reward_model
 from goldrm.commands.params import Params
 from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
+from goldrm.course.files import read_sft_checkpoint
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
+from goldrm.lm.weights import save_backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import RewardModel, save_reward_model
 from goldrm.task.dictionary import Dictionary
+from goldrm.task.task import Task
 from goldrm.training.params import Recipe
 
 BEST = {"epoch": 12, "step": 60, "train_loss": 0.25, "validation_loss": 0.5}
@@ -50,21 +54,22 @@ def trained(
     backbone: Backbone,
     readout: LastTokenReadout,
     recipe: Recipe,
-    dictionary: Dictionary,
+    params: Params,
+    task: Task,
     tmp_path: Path,
 ) -> TrainedModel:
     """The notebook's reward model, as a stage leaves it."""
     states = [readout.state_dict()]
     save_reward_model(tmp_path / "rm", states, recipe.readout, recipe.ensemble, "ab" * 32, BEST)
-    reward_model = RewardModel(backbone, [readout], recipe.ensemble, dictionary)
-    return TrainedModel(tmp_path / "rm", reward_model, recipe)
+    reward_model = RewardModel(backbone, [readout], recipe.ensemble, task.dictionary)
+    return TrainedModel(tmp_path / "rm", reward_model, task, params.sampling)
 
 
 @pytest.fixture
-def path(trained: TrainedModel, tmp_path: Path) -> Path:
+def path(trained: TrainedModel, recipe: Recipe, tmp_path: Path) -> Path:
     """An exported reward model."""
     path = tmp_path / "exported.pkl"
-    write_reward_model(path, trained)
+    write_reward_model(path, trained, recipe.training)
     return path
 
 
@@ -143,9 +148,11 @@ def test_notebook_trains_on_from_it(path: Path, other_lm: NotebookLM, dictionary
         assert not torch.equal(tensor, exported["SL_RMnet_dict"][f"reward_prediction.{name}"])
 
 
-def test_exporting_twice_gives_the_same_bytes(path: Path, trained: TrainedModel, tmp_path: Path):
+def test_exporting_twice_gives_the_same_bytes(
+    path: Path, trained: TrainedModel, recipe: Recipe, tmp_path: Path
+):
     again = tmp_path / "elsewhere" / "another name.pkl"
-    write_reward_model(again, trained)
+    write_reward_model(again, trained, recipe.training)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -158,8 +165,40 @@ def test_exporting_changes_nothing(
     assert all(parameter.requires_grad for parameter in readout.parameters())
 
 
-def test_file_that_cannot_be_written_is_named(trained: TrainedModel, tmp_path: Path):
+def test_file_that_cannot_be_written_is_named(
+    trained: TrainedModel, recipe: Recipe, tmp_path: Path
+):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GoldrmError, match=r"file/exported\.pkl can't be written"):
-        write_reward_model(tmp_path / "file" / "exported.pkl", trained)
+        write_reward_model(tmp_path / "file" / "exported.pkl", trained, recipe.training)
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_policy_is_written_as_the_notebooks_step_2(
+    backbone: Backbone,
+    small_sizes: BackboneSizes,
+    dictionary: Dictionary,
+    other_lm: NotebookLM,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The notebook's own class loads it, and so does sft.source."""
+    monkeypatch.chdir(tmp_path)
+    dictionary.save(Path("data/dictionary.json"))
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    save_backbone(
+        Path("data/policies/gold"), small_sizes, backbone.state_dict(), {"reward": "gold"}
+    )
+    write_policy(Path("step2.pkl"), "gold")
+    content = load(Path("step2.pkl"))
+    assert content.keys() == {"epoch", "tot_time", "loss", "net_parameters", "SFT_LMnet_dict"}
+    assert content["net_parameters"] == asdict(small_sizes)
+    other_lm.load_state_dict(content["SFT_LMnet_dict"], strict=True)
+    token_ids = torch.tensor([dictionary.encode(PROMPT)])
+    torch.testing.assert_close(
+        other_lm.token_prediction(other_lm.hidden_states(token_ids)), backbone(token_ids)
+    )
+    _, state = read_sft_checkpoint(Path("step2.pkl"), "step2.pkl")
+    assert all(state[name].equal(tensor) for name, tensor in backbone.state_dict().items())
+    with pytest.raises(GoldrmError, match="no policy 'other', but of token_damage, notebook, gold"):
+        write_policy(Path("step2.pkl"), "other")

@@ -16,8 +16,10 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
+from goldrm.task.series import Prompt
 
 Check = Callable[..., None]
+ONE_TO_FIVE = Prompt(template=3, start=1, difference=1, terms=5)  # of the train split
 pytestmark = pytest.mark.usefixtures("archives_opened_here")  # test_hostile.py does without
 
 
@@ -54,13 +56,32 @@ def test_what_is_committed_can_work(check: Check):
     check()
 
 
-def test_courses_files_can_work(check: Check):
-    save_training_set(Path("step3.pt"), [[], []])
+def test_courses_files_can_work(check: Check, dictionary: Dictionary):
+    ids = [dictionary.encode(f"{ONE_TO_FIVE.text} {text}") for text in ("1 2 3 4 5", "1 2")]
+    save_training_set(Path("step3.pt"), [[[torch.tensor(own), torch.tensor(1.0)]] for own in ids])
     check(
         dictionary={"source": "step1.pt"},
         sft={"source": "step2.pkl"},
-        pairs={"source": "step3.pt"},
+        pairs={"source": "step3.pt", "num_pairs": None},
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "num_pairs", "named"),
+    [
+        ("write 7,7,8", 1, None),
+        ("write 7,7,8", 2, r"own\.csv holds 1 different pairs .* \(2\)"),
+        ("write 7,7,101", 1, r"own\.csv: row 0 .*'101'"),
+    ],
+)
+def test_own_pairs_are_looked_through(check: Check, row: str, num_pairs: int, named: str | None):
+    Path("own.csv").write_text(f"prompt,chosen,rejected\n{row}\n")
+    pairs = {"source": "own.csv", "num_pairs": num_pairs}
+    if named is None:
+        check(pairs=pairs)
+    else:
+        with pytest.raises(GoldrmError, match=named):
+            check(pairs=pairs)
 
 
 def test_files_that_are_elsewhere_are_not_fetched(check: Check):
@@ -87,10 +108,17 @@ def test_missing_file_is_named(check: Check, section: str):
         check(**{section: {"source": "none.pkl"}})
 
 
-@pytest.mark.parametrize("section", ["dictionary", "sft", "pairs"])
-def test_folder_is_named(check: Check, section: str):
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ("dictionary", "can't be read"),
+        ("sft", "can't be read"),
+        ("pairs", "holds no file that ends in"),
+    ],
+)
+def test_folder_is_named(check: Check, section: str, named: str):
     Path("folder.pkl").mkdir()
-    with pytest.raises(GoldrmError, match=r"folder\.pkl can't be read"):
+    with pytest.raises(GoldrmError, match=rf"folder\.pkl {named}"):
         check(**{section: {"source": "folder.pkl"}})
 
 

@@ -204,7 +204,6 @@ def test_params_are_frozen(params: Params):
         ("dictionary.source", "null"),
         ("sft.source", "null"),
         ("sampling.decoder", "null"),
-        ("pairs.num_pairs", "null"),
         ("pairs.num_test_pairs", "null"),
         ("models.token_damage.training.learning_rate", "null"),
         ("models.token_damage.data.edits.kinds", "null"),
@@ -426,6 +425,7 @@ def test_url_without_a_host_is_refused(tmp_path: Path, source: str):
             ["margin is true", "rank_weight"],
         ),
         ("models.token_damage.data.edits", {"kinds": []}, ["random is 6", "kinds"]),
+        ("pairs", {"num_pairs": None}, ["num_pairs is null", "source is null"]),
     ],
 )
 def test_values_that_cannot_go_together_are_both_named(
@@ -438,6 +438,25 @@ def test_values_that_cannot_go_together_are_both_named(
 
 
 @pytest.mark.parametrize(
+    "losses", [{}, {"mse_weight": 0}, {"mse_weight": 0, "margin": True}], ids=str
+)
+def test_label_noise_is_for_ranking_loss_alone(tmp_path: Path, losses: dict[str, Any]):
+    """What shows exact gold rewards all the same would see through it."""
+    learns_from_gold_rewards = losses != {"mse_weight": 0}
+
+    def change(around: dict[str, Any], last: str) -> None:
+        around[last]["data"]["label_noise"] = 0.1
+        around[last]["training"].update(losses)
+
+    if learns_from_gold_rewards:
+        sentence = sentence_of(load_edited, tmp_path, "models.token_damage", change)
+        assert "models.token_damage: data.label_noise flips pairs, but" in sentence
+    else:
+        recipe = load_edited(tmp_path, "models.token_damage", change).models["token_damage"]
+        assert recipe.data.label_noise == 0.1
+
+
+@pytest.mark.parametrize(
     ("section", "changes"),
     [
         ("sampling", {"temperature": 0}),
@@ -446,6 +465,7 @@ def test_values_that_cannot_go_together_are_both_named(
         ("models.notebook.training", {"rank_weight": 0}),
         ("models.notebook.training", {"epochs": 1, "patience": 5, "checkpoint_epochs": 9}),
         ("models.token_damage.data.edits", {"kinds": [], "random": 0}),
+        ("pairs", {"num_pairs": None, "source": "pairs.csv"}),
         ("pairs", {"num_pairs": 1, "num_validation_pairs": 1, "num_test_pairs": 1}),
     ],
 )

@@ -9,7 +9,7 @@ from small_models import ROOT
 
 from goldrm.commands.origin import Origins
 from goldrm.commands.params import Params
-from goldrm.commands.summary import summarise
+from goldrm.commands.run_summary import as_data, summarise
 from goldrm.common.errors import GoldrmError
 from goldrm.common.yaml_file import read_yaml
 
@@ -39,7 +39,8 @@ def metrics(recipes: list[str]) -> list[str]:
         for path in item
     ]
     of_all = [path.replace("${key}", key) for path in paths for key in recipes]
-    return list(dict.fromkeys(Path(path).stem for path in of_all))
+    names = (path.removeprefix("metrics/").removesuffix(".json") for path in of_all)
+    return list(dict.fromkeys(names))
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: list[str])
     """A project after a run, in its root folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "metrics/plots").mkdir(parents=True)
+    (tmp_path / "metrics/policy").mkdir()
     for number, name in enumerate(metrics):
         (tmp_path / f"metrics/{name}.json").write_text(json.dumps({"a": number, "b": 0.5}))
     for name in ("probes.png", "compared.png", "probes.csv"):
@@ -63,7 +65,8 @@ def git(*arguments: str) -> None:
 
 
 def test_summary_has_a_line_for_each_stage(metrics: list[str], recipes: list[str]):
-    assert metrics == ["sft", "pairs", "token_damage", "notebook", "eval"]
+    policies = ["policy/token_damage", "policy/notebook", "policy/gold", "policy/sft"]
+    assert metrics == ["sft", "pairs", "token_damage", "notebook", "eval", *policies]
     lines = summarise(recipes, ALL_HERE).splitlines()
     expected = [
         [name, "a", str(number), "b", "0.5", "this", "folder's", "run"]
@@ -108,6 +111,7 @@ def test_lines_of_what_was_not_run_here_say_whose_they_are_and_why(
     assert ends == [
         *("this folder's run", "this folder's run"),
         *("the commit's", "an earlier run's", "the commit's"),
+        *["this folder's run"] * 4,
     ]
     assert "accuracy on unseen pairs, 95 % interval  the commit's\n" in text
     assert "metrics/plots/probes.png  the commit's\n" in text
@@ -154,7 +158,7 @@ def test_missing_metrics_are_named_and_the_others_shown(project: Path, recipes: 
     (project / "metrics/plots/statistics.csv").unlink()
     lines = summarise(recipes, ALL_HERE).splitlines()
     assert " ".join(lines[3].split()) == "notebook missing: `dvc repro` makes it"
-    assert lines[2].startswith("token_damage  a 2")
+    assert lines[2].split()[:3] == ["token_damage", "a", "2"]
     assert "accuracy on unseen pairs, 95 % interval  missing: `dvc repro` makes it" in lines
 
 
@@ -173,3 +177,17 @@ def test_damaged_statistics_are_named(project: Path, recipes: list[str], content
     (project / "metrics/plots/statistics.csv").write_bytes(content)
     with pytest.raises(GoldrmError, match=r"metrics/plots/statistics\.csv"):
         summarise(recipes, ALL_HERE)
+
+
+def test_scripts_get_the_same_numbers(project: Path, recipes: list[str], metrics: list[str]):
+    (project / "metrics/notebook.json").unlink()
+    data = json.loads(json.dumps(as_data(recipes, Origins({"evaluate": "changed: seed"}))))
+    assert list(data["metrics"]) == metrics
+    assert data["metrics"]["sft"] == {"a": 0, "b": 0.5}
+    assert data["metrics"]["notebook"] is None
+    models = [(row["model"], row["value"], row["n"]) for row in data["accuracy"]]
+    expected = [("token_damage", 0.9876543, 1200), ("notebook", 0.75, 1200)]
+    assert models == [*expected, ("log_prob", 0.5, 1200)]
+    assert data["not_as_in_dvc_lock"] == {"evaluate": "changed: seed"}
+    (project / "metrics/plots/statistics.csv").unlink()
+    assert as_data(recipes, ALL_HERE)["accuracy"] is None

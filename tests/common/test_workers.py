@@ -47,7 +47,7 @@ second = list(workers.map(range(2), square, same_machine=True))
 assert workers.map_to_all(range(5), square) == [0, 1, 4, 9, 16]
 mine = "the leader's" if workers.is_leader else None
 assert workers.broadcast(mine) == "the leader's"
-assert workers.hide_progress is (None if workers.is_leader else True)
+assert workers.hide_progress is not workers.is_leader
 if workers.is_leader:
     print(done, second)
 else:
@@ -199,7 +199,7 @@ def test_alone_it_leads_and_works_lazily():
     made: list[int] = []
     results = ALONE.map(iter([5, 6]), lambda chunk: made.append(chunk) or chunk)
     assert ALONE.is_leader
-    assert ALONE.hide_progress is None
+    assert ALONE.hide_progress is False
     assert next(results) == (5, 5)
     assert made == [5]
     assert ALONE.map_to_all([3, 1], str) == ["3", "1"]

@@ -27,11 +27,18 @@ def test_models_of_the_recipes_are_evaluated(models: Path):
     STAGE["refuse_other_models"](["token_damage", "notebook", "to_be_trained"])
 
 
-def test_a_model_of_no_recipe_is_refused(models: Path):
-    (models / "earlier").mkdir()
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize(
+    "left", ["data/models/earlier", "metrics/plots/learning_curves/earlier.csv"]
+)
+def test_what_a_recipe_that_is_no_more_left_is_refused(left: str):
+    if left.endswith(".csv"):
+        Path(left).parent.mkdir(parents=True)
+        Path(left).touch()
+    else:
+        Path(left).mkdir()
     with pytest.raises(GoldrmError) as error:
         STAGE["refuse_other_models"](["token_damage", "notebook"])
     assert str(error.value) == (
-        "data/models/earlier belongs to no recipe of params.yaml; delete it or add the recipe, "
-        "then run again."
+        f"{left} belongs to no recipe of params.yaml; delete it or add the recipe, then run again."
     )

@@ -32,6 +32,7 @@ def of_models(names: list[str], table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table.assign(model=name) for name in names], ignore_index=True)
 
 
+BETTER = {"low": 0.8, "value": 0.9, "high": 0.95}
 RECIPES = ["token_damage", "notebook"]
 CURVE = pd.DataFrame(
     {
@@ -345,6 +346,28 @@ def test_learning_curve_shows_both_splits_and_the_best_validation_loss(
     assert axes.get_ylabel() == name
 
 
+def test_learning_curves_compare_and_their_ticks_are_plain_numbers():
+    figure = figure_of("learning_curves")
+    figure.draw_without_rendering()
+    accuracies, losses = figure.axes[: len(RECIPES)], figure.axes[len(RECIPES) :]
+    assert len({panel.get_ylim() for panel in accuracies}) == 1
+    for panel in losses:  # of 0.5 to 4.5, which is less than a power of ten
+        least, most = panel.get_ylim()
+        ticks = [tick for tick in panel.yaxis.get_major_ticks() if least <= tick.get_loc() <= most]
+        assert [tick.label1.get_text() for tick in ticks] == ["0.5", "1", "2", "5"]
+        assert not any(tick.get_text() for tick in panel.get_yticklabels(minor=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "coin"), [("probes", 0.5), ("statistics", 0.5), ("breakdown", 0.5)]
+)
+def test_the_coins_line_is_inside_where_all_are_better(name: str, coin: float):
+    """It once lay behind the frame."""
+    better = {table: rows.assign(**BETTER) for table, rows in TABLES.items() if "value" in rows}
+    figure = plots.figures({**TABLES, **better}, {name: CURVE for name in RECIPES})[name]
+    assert figure.axes[0].get_xlim()[0] < 0.495
+
+
 def test_calibration_shows_bins_and_unscaled_preferences():
     rewards, hard, soft = figure_of("calibration").axes
     assert [[2.0, 6.5], [3.0, 6.0]] in lines(rewards).values()
@@ -385,6 +408,9 @@ def test_best_of_n_shows_every_way_to_pick(panel: int, x: list[float]):
         "oracle": [x, [5, pytest.approx(6.3)]],
         "random": [x, [5, 6.4]],
     }
+    order = {str(line.get_label()): line.get_zorder() for line in axes.get_lines()}
+    above = min(order[recipe] for recipe in RECIPES)
+    assert above > max(order[name] for name in ("log_prob", "oracle", "random"))  # they hide none
     bands = [np.asarray(band.get_paths()[0].vertices) for band in axes.collections]
     assert len(bands) == len(RECIPES)
     for number, band in enumerate(bands):
@@ -421,3 +447,34 @@ def test_unwritable_figure_is_named(tmp_path: Path):
     (tmp_path / "plots").write_text("a file")
     with pytest.raises(GoldrmError, match=r"curve\.png can't be written"):
         plots.save(tmp_path / "plots/curve.png", figure_of("statistics"))
+
+
+def test_policies_are_drawn_by_how_far_they_have_gone():
+    """A panel a reward, a line a policy, at √KL; a band is the gain's interval around the start."""
+    rows = pd.DataFrame(
+        {
+            "seed": 0,
+            "kl": [0.0, 0.25, 1.0],
+            "reward": [5.0, 5.5, 6.0],
+            "prompts": 64,
+            **{
+                f"{name}{end}": values
+                for name in ("gold_reward", "exact_match")
+                for end, values in {
+                    "": [5.0, 5.25, 4.5],
+                    "_gain": [0.0, 0.25, -0.5],
+                    "_gain_low": [0.0, 0.0, -1.0],
+                    "_gain_high": [0.0, 0.5, 0.0],
+                }.items()
+            },
+        }
+    )
+    figure = plots.policies(of_models(["token_damage", "gold"], rows))
+    own, gold_reward, _ = figure.axes
+    assert [line.get_label() for line in own.lines] == ["token_damage", "gold"]
+    for panel, values in ((own, [5.0, 5.5, 6.0]), (gold_reward, [5.0, 5.25, 4.5])):
+        assert panel.lines[0].get_xdata().tolist() == [0.0, 0.5, 1.0]
+        assert panel.lines[0].get_ydata().tolist() == values
+    assert [len(panel.collections) for panel in figure.axes] == [0, 2, 2]
+    corners = gold_reward.collections[0].get_paths()[0].vertices
+    assert {(1.0, 4.0), (1.0, 5.0), (0.5, 5.5)} <= set(map(tuple, corners.tolist()))

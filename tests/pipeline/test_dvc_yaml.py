@@ -68,12 +68,13 @@ def test_changing_an_edit_samples_nothing_and_changing_a_figure_trains_nothing()
     """The folders decide: of edits know the trainings and the evaluation, of figures the latter."""
     users = {
         folder: {name for name in STAGES if f"src/goldrm/{folder}" in entry_of(name)["deps"]}
-        for folder in ("edits", "training", "evaluation", "commands")
+        for folder in ("edits", "training", "evaluation", "policy", "commands")
     }
     assert users == {
-        "edits": {"train_rm", "evaluate"},
+        "edits": {"train_rm", "evaluate", "compare_policies"},
         "training": {"train_rm"},
-        "evaluation": {"evaluate"},
+        "evaluation": {"evaluate", "compare_policies"},
+        "policy": {"optimize_policy", "optimize_gold", "compare_policies"},
         "commands": set(),
     }
 
@@ -147,9 +148,19 @@ def test_no_parameter_reaches_a_shell(name: str) -> None:
 def test_outputs_are_tracked_by_git_or_ignored_by_hand() -> None:
     ignored = (ROOT / ".gitignore").read_text().split()
     for stage in map(entry_of, STAGES):
-        for out in stage.get("outs", []):
-            of_all = out.split("/${key}")[0]
-            assert f"/{of_all}" in ignored or f"/{of_all}/" in ignored
-        for tracked in [*stage.get("metrics", []), *stage.get("plots", [])]:
+        outs = stage.get("outs", [])
+        for out in (out for out in outs if isinstance(out, str)):
+            of_all = Path(out.split("/${key}")[0])
+            assert {f"/{of_all}", f"/{of_all}/", f"/{of_all.parent}/"} & set(ignored)
+        figures = [out for out in outs if not isinstance(out, str)]
+        for tracked in [*figures, *stage.get("metrics", []), *stage.get("plots", [])]:
             ((path, options),) = tracked.items()
             assert options["cache"] is False, path
+
+
+def test_every_plot_has_a_template_and_a_title_and_no_template_is_left_over() -> None:
+    plots = [plot for stage in map(entry_of, STAGES) for plot in stage.get("plots", [])]
+    options = [own for plot in plots for own in plot.values()]
+    assert all(own["title"] for own in options)
+    templates = {path.stem for path in (ROOT / ".dvc/plots").glob("[!.]*.json")}
+    assert {own["template"] for own in options} == templates

@@ -33,9 +33,8 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.files import read_checked_json
 from goldrm.common.resume import ResumePoint
 from goldrm.common.tensor_files import read_tensors_of_others
-from goldrm.course.files import read_dictionary_tokens, read_sft_checkpoint, read_training_set
-from goldrm.generation.course_completions import collect_course_pairs
-from goldrm.generation.preferences import PreferenceDataset
+from goldrm.course.files import read_dictionary_tokens, read_sft_checkpoint
+from goldrm.generation.source import read_source
 from goldrm.lm.sizes import BackboneSizes, sizes_from
 from goldrm.lm.weights import build_backbone, save_backbone
 from goldrm.reward_model.build import new_readout
@@ -157,9 +156,7 @@ def loaders(dictionary: Dictionary, task: Task, sizes: BackboneSizes) -> dict[st
         "data/sft/config.json": lambda path: sizes_from(read_checked_json(path), "it"),
         "step1.pt": lambda path: from_tokens(read_dictionary_tokens(path), 100, "it"),
         "step2.pkl": checkpoint,
-        "step3.pt": lambda path: collect_course_pairs(
-            read_training_set(path), PreferenceDataset("train", 1, task), task, "it"
-        ),
+        "step3.pt": lambda path: list(read_source(path, task)),
         "model.safetensors": checkpoint,
         "training.pt": lambda path: ResumePoint(path).load(),
         "params.yaml": load_params,

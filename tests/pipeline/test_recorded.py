@@ -16,7 +16,7 @@ from goldrm.pipeline import recorded
 from goldrm.pipeline.hashes import folder_md5, hashes_of, md5
 from goldrm.pipeline.recorded import refuse_damaged
 
-FLIPS = 10_000
+FLIPS = 2_000
 FILES = ("dictionary.json", "model/config.json", "model/model.safetensors", "pairs/a.parquet")
 
 
@@ -92,8 +92,14 @@ def test_hashes_are_dvcs():
     assert hash_of("folder") == "c9cac37f0240d63f042b120e71777a88.dir"
 
 
-def test_no_flipped_bit_is_silent(monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask DVC where it is takes a second each time."""
     monkeypatch.setattr(recorded, "_cached", lambda _: Path("no cache"))
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_no_flipped_bit_is_silent():
     refuse_damaged([Path("data"), Path("metrics")])
     draw = random.Random(0)
     files = [Path("metrics/curve.csv"), *(Path("data") / name for name in FILES)]
@@ -108,6 +114,7 @@ def test_no_flipped_bit_is_silent(monkeypatch: pytest.MonkeyPatch):
     refuse_damaged([Path("data"), Path("metrics")])
 
 
+@pytest.mark.usefixtures("no_cache")
 def test_what_is_read_decides_what_is_looked_at():
     flip(Path("data/model/config.json"), 9)
     refuse_damaged([Path("data/pairs"), Path("data/pairs/a.parquet"), Path("data/dictionary.json")])

@@ -355,3 +355,18 @@ def test_known_or_unsaid_split_seed_is_quiet(
     fetch(write({"split_seed": 7}), split_seed=7)
     fetch(course_file, split_seed=7)
     assert caplog.records == []
+
+
+def test_what_a_stage_saved_can_be_fetched_again(
+    fetch: Fetch, small_sizes: BackboneSizes, reference_lm: NotebookLM, tmp_path: Path
+):
+    """A policy's model.safetensors alone, in a folder of the user's own."""
+    described = {"reward": "gold", "split_seed": 0}
+    save_backbone(tmp_path / "policy", small_sizes, reference_lm.state_dict(), described)
+    copy = tmp_path / "round2.safetensors"
+    copy.write_bytes((tmp_path / "policy/model.safetensors").read_bytes())
+    fetched = fetch(copy)
+    assert fetched.sizes == small_sizes
+    assert fetched.provenance["split_seed"] == 0
+    for name, tensor in reference_lm.state_dict().items():
+        assert fetched.state[name].equal(tensor)

@@ -100,3 +100,21 @@ def test_batches_on_a_device_are_in_single_precision():
     assert {there.states.rows.device.type, there.chosen.device.type} == {"meta"}
     assert {there.rejected.device.type, there.gold_rewards.device.type} == {"meta"}
     assert there.states.rows.dtype == torch.float32
+
+
+def test_order_of_completions_without_gold_rewards_is_where_they_stand():
+    """Of groups 0 and 2 only that is known; group 1 has gold rewards, in disorder."""
+    gold = torch.tensor([float("nan"), float("nan"), 2.0, 3.0, *[float("nan")] * 3])
+    whole = of_one_token(gold, [2, 2, 3])
+    [batch] = whole.batches(torch.tensor([2, 0, 1]), 3)
+    assert batch.chosen.tolist() == [0, 0, 1, 3, 6]
+    assert batch.rejected.tolist() == [1, 2, 2, 4, 5]
+
+
+def test_flipped_pairs_have_the_other_order():
+    whole = of_one_token(torch.tensor([3.0, 2.0, 1.0, 1.0, 2.0]), [3, 2])
+    [batch] = whole.with_flipped(torch.tensor([False, True, False, True])).batches(
+        torch.tensor([1, 0]), 2
+    )
+    assert batch.chosen.tolist() == [0, 2, 4, 3]
+    assert batch.rejected.tolist() == [1, 3, 2, 4]

@@ -102,7 +102,7 @@ def test_completions_are_labelled_in_the_tables_order(
 
     [batch] = found.batches(torch.tensor([2, 0]), 2)
     assert batch.gold_rewards.tolist() == [3, 4, 0, 1]
-    chosen = LabelledCompletions(batch.states, batch.gold_rewards, torch.tensor([2, 2]))
+    chosen = LabelledCompletions.paired(batch.states, batch.gold_rewards, torch.tensor([2, 2]))
     assert_are(chosen, [alone[number] for number in (3, 4, 0, 1)], 2e-3)
     assert (batch.chosen.tolist(), batch.rejected.tolist()) == ([1, 3], [0, 2])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from completions_by_hand import NO_PREFERENCES
 from notebook_reference import NotebookLM
 from pandas.testing import assert_frame_equal
 from small_states import in_context
@@ -124,8 +125,10 @@ def test_nothing_held_out_is_trained_on(
     answers = [next(iter(held_out.values())).exact(100), (0, 1, 2)]
     of_train = [i for i in prompts if i not in held_out][::200]
     sampled = [task.series(*group, answer) for group in enumerate(of_train) for answer in answers]
-    data = DataParams(num_pairs=None, completions_per_prompt=None, ties=True, edits=ALL_EDITS)
-    examples = training_set(pd.DataFrame(sampled), task, data, seed=0)
+    data = DataParams(
+        num_pairs=None, completions_per_prompt=None, label_noise=0.0, ties=True, edits=ALL_EDITS
+    )
+    examples = training_set(pd.DataFrame(sampled), NO_PREFERENCES, task, data, seed=0)
     table = example_table(examples, backbone, tmp_path, ALONE)
 
     exact = {spelled(prompt.exact(100)) for prompt in held_out.values()}

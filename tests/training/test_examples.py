@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from completions_by_hand import NO_PREFERENCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -55,7 +56,9 @@ def task(
 @pytest.fixture(scope="module")
 def data() -> DataParams:
     """All of the sampled completions, and no others."""
-    return DataParams(num_pairs=None, completions_per_prompt=None, ties=True, edits=None)
+    return DataParams(
+        num_pairs=None, completions_per_prompt=None, label_noise=0.0, ties=True, edits=None
+    )
 
 
 def with_edits(data: DataParams, **changes: Any) -> DataParams:
@@ -120,7 +123,9 @@ def test_sampled_completions_asked_for(
 ):
     """Each once; the first ones of a prompt; without those that have no rival; so many pairs."""
     completions = sampled(task)
-    found = table_of(training_set(completions, task, data.model_copy(update=changes), seed=0))
+    found = table_of(
+        training_set(completions, NO_PREFERENCES, task, data.model_copy(update=changes), seed=0)
+    )
     assert texts_of(found) == expected
     assert found.dtypes.astype(str).to_dict() == COLUMNS
     kept = completions.drop_duplicates(["group", "completion"]).merge(
@@ -140,7 +145,9 @@ def test_num_pairs_is_exact_for_two_completions_a_prompt(
     """They are the first ones, as the notebook's 500; all where there are fewer."""
     completions = sampled(task, texts)
     asked = data.model_copy(update={"num_pairs": num_pairs, "ties": False})
-    found = preference_pairs(table_of(training_set(completions, task, asked, seed=0)), task)
+    found = preference_pairs(
+        table_of(training_set(completions, NO_PREFERENCES, task, asked, seed=0)), task
+    )
     assert_frame_equal(found, preference_pairs(completions, task)[:num_pairs])
 
 
@@ -162,8 +169,10 @@ def test_a_sampled_series_of_a_later_split_is_left_out(
     ]
     assert tuple(map(task.split_of, ids)) == SPLITS
     answers = {i: pd.DataFrame([task.series(0, i, task.exact(j)) for j in ids]) for i in ids}
-    data = DataParams(num_pairs=None, completions_per_prompt=None, ties=True, edits=None)
-    trained_on = table_of(training_set(answers[train], task, data, seed=0))
+    data = DataParams(
+        num_pairs=None, completions_per_prompt=None, label_noise=0.0, ties=True, edits=None
+    )
+    trained_on = table_of(training_set(answers[train], NO_PREFERENCES, task, data, seed=0))
     assert texts_of(trained_on) == [["0 1 2 3 4"]]
     validated_on = table_of(validation_set(answers[validation], task))
     assert texts_of(validated_on) == [["0 1 2 3 4", "2 4 6 8 10"]]
@@ -180,7 +189,9 @@ def test_series_met_are_counted_once(task: Task):
 
 def test_edited_completions_join_their_group(task: Task, data: DataParams):
     """Before the sampled ones; mistakes behind them; what is there already is left out."""
-    examples = training_set(sampled(task), task, with_edits(data, lengths=1), seed=0)
+    examples = training_set(
+        sampled(task), NO_PREFERENCES, task, with_edits(data, lengths=1), seed=0
+    )
     first, second = examples.groups[:2]
     assert examples.edited is not None
     like = next(examples.edited.completions(second))
@@ -201,7 +212,9 @@ def test_edited_completions_join_their_group(task: Task, data: DataParams):
 
 
 def test_groups_are_in_the_order_of_their_prompts(task: Task, data: DataParams):
-    examples = training_set(sampled(task), task, with_edits(data, further_prompts=30), seed=0)
+    examples = training_set(
+        sampled(task), NO_PREFERENCES, task, with_edits(data, further_prompts=30), seed=0
+    )
     assert [group.prompt_id for group in examples.groups] == sorted(
         group.prompt_id for group in examples.groups
     )
@@ -218,7 +231,7 @@ def test_further_prompts_are_the_train_splits(task: Task, data: DataParams):
     others = set(in_train) - set(completions["prompt_id"])
     for asked, expected in [(50, 50), (1000, len(in_train) - len(TEXTS))]:
         edits = with_edits(data, random=2, further_prompts=asked)
-        examples = training_set(completions, task, edits, seed=0)
+        examples = training_set(completions, NO_PREFERENCES, task, edits, seed=0)
         found = table_of(examples)
         further = found[found["group"] > completions["group"].max()]
         of_group = further.groupby("group")["prompt_id"].agg(["nunique", "first", "size"])
@@ -254,7 +267,7 @@ def test_held_out_prompts_are_neither_trained_nor_validated_on(
         return prompt.template != 2 and prompt.difference not in (3, 4) and prompt.terms != 5
 
     for examples, all_ids in [
-        (training_set(completions, strict, edits, seed=0), in_train),
+        (training_set(completions, NO_PREFERENCES, strict, edits, seed=0), in_train),
         (validation_set(completions, strict), in_train[::5]),
     ]:
         assert set(table_of(examples)["prompt_id"]) == set(filter(kept, all_ids))
@@ -273,13 +286,14 @@ def test_everything_held_out_leaves_nothing(
     )
     edits = with_edits(data, random=1, further_prompts=10)
     for asked in (edits, edits.model_copy(update={"ties": False, "num_pairs": 3})):
-        assert training_set(sampled(task), strict, asked, seed=0).groups == []
+        assert training_set(sampled(task), NO_PREFERENCES, strict, asked, seed=0).groups == []
 
 
 def test_same_seed_same_set(task: Task, data: DataParams):
     edits = with_edits(data, random=2, further_prompts=30)
     first, same, other = (
-        table_of(training_set(sampled(task), task, edits, seed)) for seed in (0, 0, 1)
+        table_of(training_set(sampled(task), NO_PREFERENCES, task, edits, seed))
+        for seed in (0, 0, 1)
     )
     assert_frame_equal(first, same)
     assert set(first["prompt_id"]) != set(other["prompt_id"])
@@ -293,7 +307,7 @@ def test_a_group_is_the_same_whichever_are_asked_for_with_it(
 ):
     """In any process, and again after a kill."""
     edits = with_edits(data, random=2, lengths=1, further_prompts=30)
-    examples = training_set(sampled(task), task, edits, seed=0)
+    examples = training_set(sampled(task), NO_PREFERENCES, task, edits, seed=0)
     whole = table_of(examples)
     groups = [examples.groups[number] for number in chosen]
     expected = pd.concat([whole[whole["group"] == group.number] for group in groups])
@@ -301,15 +315,72 @@ def test_a_group_is_the_same_whichever_are_asked_for_with_it(
 
 
 def test_no_groups_have_no_rows(task: Task, data: DataParams):
-    found = training_set(sampled(task), task, data, seed=0).table([])
+    found = training_set(sampled(task), NO_PREFERENCES, task, data, seed=0).table([])
     assert found.dtypes.astype(str).to_dict() == COLUMNS
     assert found.empty
 
 
 def test_groups_without_edits_have_what_was_sampled(task: Task, data: DataParams):
-    examples = training_set(sampled(task), task, data, seed=0)
+    examples = training_set(sampled(task), NO_PREFERENCES, task, data, seed=0)
     assert examples.edited is None
     assert examples.groups == [
         Group(3 + 2 * number, prompt_id)
         for number, prompt_id in enumerate(sampled(task)["prompt_id"].unique().tolist())
     ]
+
+
+# Pairs of which only the order is known
+
+
+def own_pairs(task: Task) -> pd.DataFrame:
+    """Of the task's prompts 0 and 1, which are the train split's, and of two that aren't its."""
+    rows = [
+        (1, task.space[1].text, "4", "5"),
+        (-1, "write 7", "7", "8"),
+        (0, task.space[0].text, "2", "value 3"),
+        (-1, "write 6", "6", ""),
+    ]
+    return pd.DataFrame(rows, columns=list(NO_PREFERENCES)).astype(NO_PREFERENCES.dtypes)
+
+
+def test_preferences_are_groups_of_two_behind_the_others(task: Task, data: DataParams):
+    """The chosen one first, prompts in order; no edits join them."""
+    edits = with_edits(data, random=1, further_prompts=1000)
+    examples = training_set(sampled(task), own_pairs(task), task, edits, seed=0)
+    found = examples.preferences
+    assert found.dtypes.astype(str).to_dict() == COLUMNS
+    assert found["gold_reward"].isna().all()
+    assert found["prompt_id"].tolist() == [0, 0, 1, 1, -1, -1, -1, -1]
+    assert found["completion"].tolist() == ["2", "value 3", "4", "5", "6", "", "7", "8"]
+    first = max(group.number for group in examples.groups) + 1
+    assert found["group"].tolist() == [first + n // 2 for n in range(8)]
+    without = training_set(sampled(task), NO_PREFERENCES, task, edits, seed=0)
+    assert_frame_equal(table_of(examples), table_of(without))
+    assert without.preferences.dtypes.astype(str).to_dict() == COLUMNS
+
+
+@pytest.mark.parametrize(("num_pairs", "expected"), [(3, 0), (9, 0), (11, 2), (1000, 4)])
+def test_preferences_fill_up_the_pairs_that_are_asked_for(
+    task: Task, data: DataParams, num_pairs: int, expected: int
+):
+    """The sampled groups hold 3, 0, 3, 0, 2 and 1 pairs; the first of the others are taken."""
+    asked = data.model_copy(update={"num_pairs": num_pairs})
+    found = training_set(sampled(task), own_pairs(task), task, asked, seed=0).preferences
+    kept = own_pairs(task)[:expected]
+    assert set(found["prompt"]) == set(kept["prompt"])
+
+
+def test_preferences_of_held_out_prompts_are_left_out(
+    task: Task,
+    data: DataParams,
+    small_task: TaskParams,
+    dictionary: Dictionary,
+    gold_reward_params: GoldRewardParams,
+):
+    """Where they are the task's."""
+    holdout = HoldoutParams(template=[], difference=[], terms=[task.space[1].terms])
+    strict = Task(
+        dictionary, small_task.model_copy(update={"holdout": holdout}), gold_reward_params
+    )
+    found = training_set(sampled(task), own_pairs(task), strict, data, seed=0).preferences
+    assert found["prompt_id"].tolist() == [0, 0, -1, -1, -1, -1]

@@ -38,7 +38,9 @@ from goldrm.training import loop
 from goldrm.training.batches import LabelledCompletions
 from goldrm.training.loop import (
     Trained,
+    centred,
     headline,
+    predicted,
     shuffled,
     train_readout,
     warn_of_long_warmup,
@@ -517,3 +519,21 @@ def test_headline_by_hand():
     later = {"train_accuracy": 0.9, "validation_accuracy": 0.6, "train_loss": 0.5}
     trained = Trained({}, [earlier, later], earlier)
     assert headline(trained) == {"train": 0.8765, "validation": 0.6667}
+    noisy = Trained({}, [later], later | {"reachable_accuracy": 0.74996})
+    assert headline(noisy) == {"train": 0.9, "validation": 0.6, "reachable": 0.75}
+
+
+def test_centred_rewards_have_the_mean_0_and_the_same_differences(
+    fresh: Callable[[], Readout], training: TrainingParams, resume_point: ResumePoint
+):
+    """Of the step that was kept, which isn't the last one."""
+    readout = fresh()
+    groups, others = fitting(readout, 8), fitting(readout, 8, seed=1)
+    trained = train_readout(readout, groups, others, training, 0, resume_point)
+    shifted, kept = fresh(), fresh()
+    kept.load_state_dict(trained.state)
+    shifted.load_state_dict(centred(trained, readout, others).state)
+    before, after = (predicted(each, others).rewards for each in (kept, shifted))
+    assert abs(float(before.mean())) > 0.01
+    assert float(after.mean()) == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(after - after[0], before - before[0], atol=1e-5, rtol=0)

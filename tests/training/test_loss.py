@@ -185,3 +185,25 @@ def test_shapes_never_broadcast(changed: dict[str, Any]):
     right = rewards_and_targets([1.0] * 4, [2.0] * 4, [(0, 1)])
     with pytest.raises(TypeCheckError):
         replace(right, **changed)
+
+
+def test_unknown_targets_are_no_errors(training: TrainingParams):
+    """Errors -1 and 0.5 of the known ones; the ranking counts all three pairs."""
+    unknown = float("nan")
+    found = rewards_and_targets(
+        [6.0, 5.5, 2.0, 1.0], [7.0, 5.0, unknown, unknown], [(0, 1), (2, 3), (3, 2)]
+    )
+    loss = found.loss(training)
+    loss.backward()
+    rank = [softplus(-0.5), softplus(-1.0), softplus(1.0)]
+    assert loss.item() == pytest.approx(0.625 + 0.1 * sum(rank) / 3)
+    assert found.rewards.grad is not None
+    slope = 0.1 / 3 * (1 / (1 + math.exp(1.0)) - 1 / (1 + math.exp(-1.0)))
+    assert found.rewards.grad[2:].tolist() == pytest.approx([-slope, slope])
+
+
+def test_without_targets_only_the_ranking_counts(training: TrainingParams):
+    found = rewards_and_targets([6.0, 5.5], [float("nan")] * 2, [(0, 1)])
+    for weight in (0.0, 1.0):
+        loss = found.loss(training.model_copy(update={"mse_weight": weight}))
+        assert loss.item() == pytest.approx(0.1 * softplus(-0.5))

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from completions_by_hand import NO_PREFERENCES
 from pandas.testing import assert_frame_equal
 
 from goldrm.commands.params import Params
@@ -20,7 +21,9 @@ from goldrm.task.series import Split
 from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions
 from goldrm.training.examples import training_set
-from goldrm.training.members import train_members
+from goldrm.training.label_noise import with_label_noise
+from goldrm.training.loop import predicted
+from goldrm.training.members import TrainingData, train_members
 from goldrm.training.params import EditsParams, Recipe
 
 
@@ -38,7 +41,7 @@ def recipe(params: Params, token_damage: TokenDamageParams) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def sampled(task: Task) -> dict[Split, pd.DataFrame]:
+def data(task: Task) -> TrainingData:
     """Five prompts of each split, with two completions."""
     rows = [
         task.series(group, prompt_id, (3, 7, last))
@@ -47,24 +50,25 @@ def sampled(task: Task) -> dict[Split, pd.DataFrame]:
     ]
     completions = task.with_prompts(pd.DataFrame(rows))
     splits = completions["prompt_id"].map(task.split_of)
-    return {
+    sampled: dict[Split, pd.DataFrame] = {
         "train": completions[splits == "train"][:10],
         "validation": completions[splits == "validation"][:10],
     }
+    return TrainingData(sampled, NO_PREFERENCES)
 
 
 def test_members_differ_by_their_seeds_alone(
     backbone: Backbone,
     task: Task,
-    sampled: dict[Split, pd.DataFrame],
+    data: TrainingData,
     recipe: Recipe,
     tmp_path: Path,
 ):
     """Each begins with weights of its own, and has scale and ceiling of what is trained on."""
-    trained = train_members(backbone, task, sampled, recipe, 5, tmp_path, ALONE)
+    trained = train_members(backbone, task, data, recipe, 5, tmp_path, ALONE)
     assert trained is not None
     first, second = trained.states
-    examples = training_set(sampled["train"], task, recipe.data, 5)
+    examples = training_set(data.completions["train"], NO_PREFERENCES, task, recipe.data, 5)
     assert_frame_equal(trained.examples, examples.table(examples.groups))
     labelled = labelled_completions(tmp_path / "train")
     for state in trained.states:
@@ -91,7 +95,7 @@ def test_members_differ_by_their_seeds_alone(
 def test_what_cannot_be_trained_is_refused_before_anything_is_read(
     backbone: Backbone,
     task: Task,
-    sampled: dict[Split, pd.DataFrame],
+    data: TrainingData,
     recipe: Recipe,
     params: Params,
     tmp_path: Path,
@@ -104,5 +108,96 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
     readout = recipe.readout.model_copy(update={"prompt_layers": layers})
     changed = recipe.model_copy(update={"readout": readout})
     with pytest.raises(GoldrmError, match=sentence):
-        train_members(backbone, strict, sampled, changed, 0, tmp_path, ALONE)
+        train_members(backbone, strict, data, changed, 0, tmp_path, ALONE)
     assert list(tmp_path.iterdir()) == []
+
+
+def own_pairs(task: Task) -> pd.DataFrame:
+    """Three words as prompts that aren't the task's; the longer answer is preferred."""
+    rows = [(-1, word, "7 8 9", "7") for word in ("series", "make", "write")]
+    return pd.DataFrame(rows, columns=list(NO_PREFERENCES)).astype(NO_PREFERENCES.dtypes)
+
+
+@pytest.fixture(params=["last_token", "token_damage"])
+def ranking(request: pytest.FixtureRequest, recipe: Recipe) -> Recipe:
+    """A recipe without gold rewards: no edits, ranking loss alone."""
+    return recipe.model_copy(
+        update={
+            "readout": request.getfixturevalue(request.param),
+            "data": recipe.data.model_copy(update={"edits": None}),
+            "training": recipe.training.model_copy(
+                update={"mse_weight": 0.0, "epochs": 8, "warmup_steps": 0}
+            ),
+        }
+    )
+
+
+@pytest.mark.parametrize("mse_weight", [0.0, 1.0])
+def test_preferences_alone_are_learned_by_ranking_alone(
+    backbone: Backbone,
+    task: Task,
+    data: TrainingData,
+    ranking: Recipe,
+    tmp_path: Path,
+    mse_weight: float,
+):
+    """Whatever the recipe's regression would weigh; each member's rewards have the mean 0."""
+    nothing = data.completions["train"][:0]
+    own = TrainingData({**data.completions, "train": nothing}, own_pairs(task))
+    losses = ranking.training.model_copy(update={"mse_weight": mse_weight})
+    ranking = ranking.model_copy(update={"training": losses})
+    trained = train_members(backbone, task, own, ranking, 5, tmp_path, ALONE)
+    assert trained is not None
+    assert not trained.on_gold_scale
+    assert trained.examples["completion"].tolist() == ["7 8 9", "7"] * 3
+    validation = labelled_completions(tmp_path / "validation")
+    for state in trained.states:
+        readout = new_readout(ranking.readout, backbone.sizes, 0)
+        readout.load_state_dict(state)
+        assert float(predicted(readout, validation).rewards.mean()) == pytest.approx(0, abs=1e-4)
+    readout.load_state_dict(trained.states[0])
+    preferred = predicted(readout, labelled_completions(tmp_path / "train"))
+    assert preferred.targets.isnan().all()
+    assert preferred.accuracy() == 1.0
+
+
+def test_preferences_are_learned_beside_gold_rewards(
+    backbone: Backbone, task: Task, data: TrainingData, recipe: Recipe, tmp_path: Path
+):
+    both = TrainingData(data.completions, own_pairs(task))
+    trained = train_members(backbone, task, both, recipe, 5, tmp_path, ALONE)
+    assert trained is not None
+    assert trained.on_gold_scale
+    assert trained.examples["gold_reward"].isna().sum() == 6
+    assert all(tensor.isfinite().all() for state in trained.states for tensor in state.values())
+
+
+def test_label_noise_is_the_same_for_all_members(
+    backbone: Backbone, task: Task, data: TrainingData, ranking: Recipe, tmp_path: Path
+):
+    """Sampled pairs only, which are five: the right ranking has a fifth less for each flipped."""
+    noisy = ranking.data.model_copy(update={"label_noise": 0.5})
+    ranking = ranking.model_copy(update={"data": noisy})
+    trained = train_members(backbone, task, data, ranking, 5, tmp_path, ALONE)
+    assert trained is not None
+    assert not trained.on_gold_scale
+    train = labelled_completions(tmp_path / "train")
+    (reachable,) = {row["reachable_accuracy"] for row in trained.first.curve}
+    assert reachable == with_label_noise(train, 0.5, 5)[1]
+    assert 0 < reachable < 1
+    assert len(train.chosen) == 5
+
+
+@pytest.mark.parametrize("changes", [{"margin": True}, {"rank_weight": 0.0}], ids=str)
+def test_preferences_need_a_ranking_loss_without_a_margin(
+    backbone: Backbone,
+    task: Task,
+    data: TrainingData,
+    recipe: Recipe,
+    tmp_path: Path,
+    changes: dict[str, Any],
+):
+    own = TrainingData(data.completions, own_pairs(task))
+    changed = recipe.model_copy(update={"training": recipe.training.model_copy(update=changes)})
+    with pytest.raises(GoldrmError, match="rank_weight above 0 and margin to false"):
+        train_members(backbone, task, own, changed, 0, tmp_path, ALONE)

@@ -1,4 +1,4 @@
-"""Writes a reward model as the course's step 3 does, for its step 4 to load."""
+"""Writes models as the course does: its step 3 a reward model, its step 2 a language model."""
 
 import io
 from collections.abc import Mapping
@@ -8,12 +8,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from goldrm.commands.params import load_params
 from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_atomic
 from goldrm.lm.model import Backbone
+from goldrm.lm.weights import load_backbone
+from goldrm.pipeline.paths import DICTIONARY, POLICIES
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import read_reward_model_config
+from goldrm.task import dictionary
 from goldrm.training.loop import optimizer_and_schedule
 from goldrm.training.params import TrainingParams
 
@@ -28,8 +32,13 @@ class CourseRewardModel(nn.Module):
         self.reward_prediction = readout.reward_prediction
 
 
-def write_reward_model(path: Path, trained: TrainedModel) -> None:
+def write_reward_model(path: Path, trained: TrainedModel, training: TrainingParams) -> None:
     """Write a reward model as the notebook saves it at the end of step 3; step 4 loads it.
+
+    Args:
+        path: the .pkl to write.
+        trained: what is written.
+        training: its recipe's, for the optimizer's state.
 
     Raises:
         GoldrmError: when it isn't one last_token readout, or a file is damaged or can't be written.
@@ -46,7 +55,7 @@ def write_reward_model(path: Path, trained: TrainedModel) -> None:
         raise GoldrmError(
             f"{trained.folder / 'config.json'} is damaged. Delete it; `dvc repro` makes it again."
         )
-    checkpoint = course_checkpoint(model.backbone, readout, trained.recipe.training, config.best)
+    checkpoint = course_checkpoint(model.backbone, readout, training, config.best)
     write_atomic(path, checkpoint)
 
 
@@ -86,3 +95,35 @@ def course_checkpoint(
         buffer,
     )
     return buffer.getvalue()
+
+
+def write_policy(path: Path, name: str) -> None:
+    """Write an optimised language model as the notebook saves one at the end of step 2.
+
+    Keys: epoch, tot_time, loss, net_parameters, SFT_LMnet_dict; the first three are 0, since there
+    was neither an epoch nor a loss of step 2.
+
+    Args:
+        path: the .pkl to write.
+        name: of the recipe that it was optimised against, or gold.
+
+    Raises:
+        GoldrmError: when there is no such policy, or a file is damaged or can't be written.
+    """
+    params = load_params()
+    if name not in (names := [*params.models, "gold"]):
+        raise GoldrmError(f"there is no policy {name!r:.60}, but of {', '.join(names)}.")
+    tokens = dictionary.load(DICTIONARY, params.task.max_value)
+    policy = load_backbone(POLICIES / name, tokens, torch.device("cpu"))
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "epoch": 0,
+            "tot_time": 0.0,
+            "loss": 0.0,
+            "net_parameters": asdict(policy.sizes),
+            "SFT_LMnet_dict": policy.state_dict(),
+        },
+        buffer,
+    )
+    write_atomic(path, buffer.getvalue())

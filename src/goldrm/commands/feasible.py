@@ -8,8 +8,11 @@ from tempfile import TemporaryDirectory
 
 from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
-from goldrm.course.files import read_dictionary_tokens, read_training_set
+from goldrm.course.files import read_dictionary_tokens
 from goldrm.generation.decoding import refuse_longer
+from goldrm.generation.preferences import PreferenceDataset
+from goldrm.generation.source import read_source
+from goldrm.generation.source_dataset import SourceDataset
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.pipeline import paths
 from goldrm.reward_model.build import refuse_missing_layers
@@ -28,6 +31,7 @@ OUTPUTS = (
     paths.EXAMPLES,
     paths.MODELS,
     paths.EVALUATION,
+    paths.POLICIES,
 )
 
 
@@ -39,9 +43,12 @@ def refuse_infeasible(params: Params) -> None:
     """
     _refuse_outputs(params)
     tokens = _dictionary(params)
-    _refuse_unfilled_splits(Task(tokens, params.task, params.gold_reward))
+    task = Task(tokens, params.task, params.gold_reward)
+    _refuse_unfilled_splits(task)
     if params.pairs.source is not None:
-        read_training_set(Path(params.pairs.source))
+        labelled = PreferenceDataset("train", params.pairs.num_wanted("train"), task)
+        pairs = read_source(Path(params.pairs.source), task)
+        SourceDataset(labelled, task).collect(pairs, params.pairs.source)
     if "://" not in params.sft.source:
         _refuse_other_sizes(params, _local_sizes(params, tokens))
 
@@ -68,10 +75,7 @@ def _dictionary(params: Params) -> Dictionary:
 
 def _refuse_unfilled_splits(task: Task) -> None:
     for split in SPLITS:
-        in_split = (i for i in range(len(task.space)) if task.split_of(i) == split)
-        # The first that will do: looking at all prompts takes a second.
-        if not any(split == "test" or not task.is_held_out(i) for i in in_split):
-            task.ids_in(split)  # which may be none at all
+        if not any(split == "test" or not task.is_held_out(i) for i in task.ids_in(split)):
             raise GoldrmError(
                 f"task.holdout names all prompts of the {split} split, so that none is left to "
                 "train on. Shorten it."

@@ -6,6 +6,7 @@ from goldrm.common.params import Section, Seed, SharedRuntimeParams, checked
 from goldrm.common.yaml_file import read_yaml
 from goldrm.evaluation.params import EvaluateParams
 from goldrm.generation.params import PairsParams, SamplingParams
+from goldrm.policy.params import PolicyParams
 from goldrm.sft.params import SftParams
 from goldrm.task.params import DictionaryParams, GoldRewardParams, TaskParams
 from goldrm.training.params import Recipes
@@ -26,6 +27,7 @@ class Params(Section):
     gold_reward: GoldRewardParams
     models: Recipes
     evaluate: EvaluateParams
+    policy: PolicyParams
 
 
 def load_params(path: Path = PARAMS) -> Params:

@@ -44,9 +44,9 @@ class Workers:
         return True
 
     @property
-    def hide_progress(self) -> bool | None:
-        """A progress bar's `disable`: only the leader shows one, and only on a terminal."""
-        return None if self.is_leader else True
+    def hide_progress(self) -> bool:
+        """A progress bar's `disable`: only the leader shows one."""
+        return not self.is_leader
 
     def broadcast(self, value: T | None) -> T:
         """The leader's value, in all processes; the others' isn't looked at."""

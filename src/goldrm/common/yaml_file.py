@@ -11,7 +11,7 @@ from goldrm.common.errors import GoldrmError, shown
 MAX_BYTES = 100_000  # the parser takes seconds, and a thousand times the memory, for 1 MB
 
 
-def read_yaml(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file whose top level is a mapping; a key that stands twice is refused.
 
     Raises:
@@ -19,7 +19,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise GoldrmError(
             f"{path} doesn't exist here. Run from the project's root folder, or restore it "
@@ -27,7 +27,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise _unreadable(path, error) from None
-    return parse_yaml(content, path, max_bytes)
+    return parse_yaml(content, path)
 
 
 def parse_yaml(content: bytes, path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What models are judged on: pairs, completions and probes of unseen families, with rewards."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from goldrm.edits.mistakes import mistake
 from goldrm.evaluation import probes
 from goldrm.evaluation.families import family_names
 from goldrm.statistics import metrics
-from goldrm.statistics.metrics import Floats
+from goldrm.statistics.metrics import SAME, Floats, Line
 from goldrm.task.series import Split
 from goldrm.task.task import Task
 
@@ -83,6 +83,19 @@ class EvaluationData:
             validation,
             best_of,
             probes.with_exact_reward(probed),
+        )
+
+    def rescaled(self, line: Line) -> "EvaluationData":
+        """The same with all rewards, which must be there, on another scale."""
+        if line == SAME:
+            return self
+        tables = {each.name: getattr(self, each.name) for each in fields(self)}
+        rewards = ("reward", "chosen_reward", "rejected_reward", "exact_reward")
+        return EvaluationData(
+            **{
+                name: table.assign(**{n: line(table[n]) for n in rewards if n in table})
+                for name, table in tables.items()
+            }
         )
 
 

@@ -1,18 +1,20 @@
 """The whole evaluation: reward models in, tables out, each model beside the others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
 
 from goldrm.common.workers import Workers
 from goldrm.evaluation import baselines, comparison, probes, tables
-from goldrm.evaluation.data import TEXT, EvaluationData, distinct_texts
+from goldrm.evaluation.data import TEXT, EvaluationData, distinct_texts, rewards_and_gold
 from goldrm.evaluation.params import EvaluateParams
 from goldrm.evaluation.search import search_over_estimates
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.model import RewardModel
+from goldrm.statistics import metrics
 from goldrm.statistics.bootstrap import Bootstrap
+from goldrm.statistics.metrics import SAME, Line
 from goldrm.statistics.shares import Estimate
 from goldrm.task.params import GoldRewardParams
 from goldrm.task.task import Task
@@ -47,19 +49,27 @@ def evaluate_models(
     """
     bootstrap = Bootstrap(params.bootstrap_samples, params.confidence, seed)
     judged = {name: _with_rewards_of(model, data, workers) for name, model in models.items()}
+    lines = {name: _to_gold_scale(model, judged[name]) for name, model in models.items()}
     backbone = next(iter(models.values())).backbone
     compared = judged | _baselines(data, backbone, task, workers)
+    predicted = {
+        name: own.rescaled(lines.get(name, SAME))
+        for name, own in compared.items()
+        if name not in OTHER_SCALES
+    }
     over_estimates = {
-        name: _over_estimates(models[name], own, task, params, seed, workers)
-        for name, own in judged.items()
+        name: _over_estimates(model, lines[name], predicted[name], task, params, seed, workers)
+        for name, model in models.items()
     }
     makers: dict[str, dict[str, TableMaker]] = {
-        name: {"statistics": partial(_statistics, own, bootstrap, name in OTHER_SCALES)}
+        name: {"statistics": partial(_statistics, own, predicted.get(name), bootstrap)}
         for name, own in compared.items()
     }
     for name, own in judged.items():
-        makers[name] |= _table_makers(own, gold_reward, params, seed)
-    makers[next(iter(models))]["differences"] = partial(_differences, compared, bootstrap)
+        makers[name] |= _table_makers(own, predicted[name], gold_reward, params, seed)
+    makers[next(iter(models))]["differences"] = partial(
+        _differences, compared, predicted, bootstrap
+    )
     scores = {name: compared[name].best_of["reward"].to_numpy() for name in (*models, "log_prob")}
     return {
         **_made(makers, workers),
@@ -81,54 +91,77 @@ def _baselines(
     return {name: data.with_rewards(rewards) for name, rewards in scores.items()}
 
 
+def _to_gold_scale(model: RewardModel, judged: EvaluationData) -> Line:
+    """What brings a model's rewards to the gold rewards' scale, if they aren't on it already."""
+    if model.on_gold_scale:
+        return SAME
+    return metrics.rising_line(*rewards_and_gold(judged.validation_completions))
+
+
 def _over_estimates(
     model: RewardModel,
-    judged: EvaluationData,
+    line: Line,
+    predicted: EvaluationData,
     task: Task,
     params: EvaluateParams,
     seed: int,
     workers: Workers,
 ) -> pd.DataFrame:
     """What a search finds that begins with all completions that the model has scored."""
+
+    def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        return [line(reward) for reward in model.score(prompts, completions, workers)]
+
     return search_over_estimates(
-        pd.concat([judged.completions, judged.best_of, judged.probes]),
+        pd.concat([predicted.completions, predicted.best_of, predicted.probes]),
         task,
-        partial(model.score, workers=workers),
+        score,
         params.search_rounds,
         2 * params.examples,
         seed,
     )
 
 
-def _statistics(judged: EvaluationData, bootstrap: Bootstrap, other_scale: bool) -> pd.DataFrame:
-    """How well rewards rank and, unless they are on a scale of their own, predict."""
+def _statistics(
+    judged: EvaluationData, predicted: EvaluationData | None, bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """How well rewards rank and, where they are brought to the gold rewards' scale, predict."""
     ranking = comparison.ranking_statistics(judged, bootstrap)
-    if other_scale:
+    if predicted is None:
         return ranking
-    return pd.concat([ranking, comparison.error_statistics(judged, bootstrap)])
+    return pd.concat([ranking, comparison.error_statistics(predicted, bootstrap)])
 
 
-def _differences(compared: Mapping[str, EvaluationData], bootstrap: Bootstrap) -> pd.DataFrame:
+def _differences(
+    compared: Mapping[str, EvaluationData],
+    predicted: Mapping[str, EvaluationData],
+    bootstrap: Bootstrap,
+) -> pd.DataFrame:
     """What the first model's statistics are more than those of each other, whose name is other."""
-    (_, judged), *others = compared.items()
+    (first, judged), *others = compared.items()
     parts: list[pd.DataFrame] = []
     for name, other in others:
         parts.append(comparison.differences(judged, other, bootstrap).assign(other=name))
-        if name not in OTHER_SCALES:
-            parts.append(comparison.error_difference(judged, other, bootstrap).assign(other=name))
+        if name in predicted:
+            both = predicted[first], predicted[name]
+            parts.append(comparison.error_difference(*both, bootstrap).assign(other=name))
     return pd.concat(parts)[["other", "statistic", *Estimate._fields]]
 
 
 def _table_makers(
-    judged: EvaluationData, gold_reward: GoldRewardParams, params: EvaluateParams, seed: int
+    judged: EvaluationData,
+    predicted: EvaluationData,
+    gold_reward: GoldRewardParams,
+    params: EvaluateParams,
+    seed: int,
 ) -> dict[str, TableMaker]:
     """What makes the tables that only reward models have, by their names."""
-    pairs, completions, probed = judged.pairs, judged.completions, judged.probes
+    pairs, completions = judged.pairs, predicted.completions
     both_splits = (pairs, judged.validation_pairs)
     return {
         "breakdown": partial(tables.breakdown, pairs, params.confidence),
-        "probes": partial(probes.probe_accuracy, probed, params.confidence),
-        "one_off": partial(probes.rewards_by_size, probed),
+        "probes": partial(probes.probe_accuracy, judged.probes, params.confidence),
+        "one_off": partial(probes.rewards_by_size, predicted.probes),
         "reward_vs_gold": partial(tables.reward_vs_gold, completions),
         "calibration": partial(tables.calibration, completions, gold_reward),
         "probability": partial(tables.probability_table, *both_splits),

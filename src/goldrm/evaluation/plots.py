@@ -19,7 +19,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from goldrm.common.files import write_atomic
 
@@ -27,6 +27,7 @@ GREY, BLACK = "#555555", "#000000"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 Style = Mapping[str, Any]
+SPLIT_COLOURS = {"train": COLOURS[2], "validation": COLOURS[3]}  # not those of the first recipes
 REFERENCE: Style = {"color": GREY, "linewidth": 1, "ls": "--"}  # what is perfect, or a coin's
 # What recipes are compared with.
 OTHER_STYLES: Mapping[str, Style] = {
@@ -36,6 +37,7 @@ OTHER_STYLES: Mapping[str, Style] = {
     "oracle": {"color": BLACK, "ls": "--", "marker": ""},
     "random": {"color": BLACK, "ls": ":", "marker": ""},
     "gold_reward": {"color": BLACK, "ls": "--", "marker": ""},
+    "gold": {"color": BLACK, "ls": "--", "marker": "."},
 }
 LETTERS_AN_INCH = 15  # of a caption
 PANELS_A_ROW = 3
@@ -76,11 +78,14 @@ def learning_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
         accuracy, loss = axes[number], axes[number + len(curves)]
         for panel, name in ((accuracy, "accuracy"), (loss, "loss")):
             panel.axvline(kept, label="kept", **REFERENCE)
-            for split, colour in zip(("train", "validation"), COLOURS, strict=False):
+            for split, colour in SPLIT_COLOURS.items():
                 panel.plot(curve["step"], curve[f"{split}_{name}"], color=colour, label=split)
             panel.set_ylabel(name)
-        accuracy.set_title(_words(model))
+        accuracy.set(title=_words(model), ylim=(0, 1.03))  # so that panels compare
         loss.set_yscale("log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_major_formatter("{x:g}")
+        loss.yaxis.set_minor_formatter(NullFormatter())
         loss.set_xlabel("step")
     _legend(figure, axes)
     return figure
@@ -140,7 +145,7 @@ def statistics(table: pd.DataFrame) -> Figure:
         "Spearman's correlation": ("spearman", "spearman_inexact", "probes_spearman"),
     }
     for panel, coin, (label, own) in zip(axes, (0.5, 0.0), names.items(), strict=True):
-        panel.axvline(coin, **REFERENCE)
+        _coin(panel, coin)
         rows = table[table["statistic"].isin(own)]
         _intervals(
             panel,
@@ -169,7 +174,7 @@ def breakdown(table: pd.DataFrame) -> Figure:
     )
     leftmost = min(0.5, table["low"].min(), table["value"].min())
     for panel, name in zip(axes, properties, strict=True):
-        panel.axvline(0.5, **REFERENCE)
+        _coin(panel, 0.5)
         _intervals(panel, table[table["by"] == name], "label")
         panel.set(title=_words(name), xlabel="accuracy", xlim=(leftmost - 0.03, 1.03))
     _legend(figure, axes)
@@ -184,9 +189,10 @@ def calibration(bins: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
         reliability: of `tables.reliability_table`, with a column model.
     """
     figure, axes = _figure(
-        "Left: mean reward ± its standard deviation in each bin of gold rewards. Middle: how often "
-        "the preferred completion is the better one; right: how often it would be, if preferences "
-        "were drawn by the gold rewards. On the dashed line, a model is calibrated.",
+        "Left: mean reward ± its standard deviation in each bin of gold rewards. Middle, hard "
+        "targets: how often the completion with the higher reward is the better one. Right, soft "
+        "targets: how often it would be preferred, if preferences were drawn by the gold rewards, "
+        "which is σ(gold reward difference). On the dashed line, a model is calibrated.",
         panels=3,
         width=4.2,
     )
@@ -201,12 +207,13 @@ def calibration(bins: pd.DataFrame, reliability: pd.DataFrame) -> Figure:
         )
     rewards.set(xlabel="gold reward", ylabel="reward", title="Rewards")
     unscaled = reliability[reliability["temperature"] == 1.0]
-    for panel, kind in zip(preferences, ("hard", "soft"), strict=True):
+    targets = {"hard": "share that is better", "soft": "share that would be preferred"}
+    for panel, (kind, label) in zip(preferences, targets.items(), strict=True):
         panel.plot([0.5, 1], [0.5, 1], **REFERENCE)
         for model, style in styles.items():
             rows = unscaled[(unscaled["model"] == model) & (unscaled["targets"] == kind)]
             panel.plot(rows["mean_confidence"], rows["mean_target"], label=model, **style)
-        panel.set(xlabel="confidence σ(|reward difference|)", ylabel="target")
+        panel.set(xlabel="confidence σ(|reward difference|)", ylabel=label)
         panel.set_title(f"Preferences, {kind} targets")
     _legend(figure, axes)
     return figure
@@ -226,9 +233,12 @@ def best_of_n(table: pd.DataFrame) -> Figure:
     )
     for panel, x in zip(axes, ("n", "kl_bound"), strict=True):
         for model, style in _styles(table["model"].unique()).items():
-            rows = table[table["model"] == model]
-            panel.plot(rows[x], rows["gold_reward"], label=model, markersize=4, **style)
-            if model not in OTHER_STYLES:
+            rows, is_recipe = table[table["model"] == model], model not in OTHER_STYLES
+            above = 3 if is_recipe else 2  # the oracle's curve may lie where a recipe's does
+            panel.plot(
+                *(rows[x], rows["gold_reward"]), label=model, markersize=4, zorder=above, **style
+            )
+            if is_recipe:
                 band = rows[x], rows["low"], rows["high"]
                 panel.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0)
         panel.set_ylabel("gold reward")
@@ -254,7 +264,7 @@ def probes(accuracy: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
         panels=2,
     )
     left, right = axes
-    left.axvline(0.5, **REFERENCE)
+    _coin(left, 0.5)
     _intervals(left, accuracy, "probe")
     left.set(xlabel="share of probes", title="The reward falls")
     gold_reward = one_off[one_off["model"] == one_off["model"].iloc[0]]
@@ -266,6 +276,42 @@ def probes(accuracy: pd.DataFrame, one_off: pd.DataFrame) -> Figure:
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(xlabel="off by", ylabel="mean reward", title="One term off")
     _legend(figure, [right])
+    return figure
+
+
+@fixed_settings
+def policies(curves: pd.DataFrame) -> Figure:
+    """What becomes of rewards while language models are optimised, by what for.
+
+    Args:
+        curves: a row a look, as metrics/plots/policy has them: model, seed, kl, reward,
+            gold_reward, exact_match, the last two's _gain with _gain_low and _gain_high, prompts.
+    """
+    figure, axes = _figure(
+        f"Completions of {curves['prompts'].iloc[0]} prompts of unseen families, while the "
+        "language model is optimised against each reward, by how far it has gone from where it "
+        "started. Left: the reward that it is optimised for; middle: what that is worth in truth; "
+        "right: share of exact answers, decoded greedily. Where the left one rises and the middle "
+        "one falls, the reward is over-optimised. Bands are intervals of the change since the "
+        "start.",
+        panels=3,
+        width=4.6,
+    )
+    ways = {"reward": "its own reward", "gold_reward": "gold reward", "exact_match": "exact match"}
+    for model, style in _styles(curves["model"].unique()).items():
+        for _, rows in curves[curves["model"] == model].groupby("seed"):
+            distance = rows["kl"].clip(lower=0) ** 0.5  # the last bits of no difference
+            for panel, name in zip(axes, ways, strict=True):
+                panel.plot(distance, rows[name], label=model, markersize=4, **style)
+                if f"{name}_gain" in rows:
+                    start = rows[name] - rows[f"{name}_gain"]
+                    low, high = (start + rows[f"{name}_gain_{end}"] for end in ("low", "high"))
+                    panel.fill_between(
+                        distance, low, high, color=style["color"], alpha=0.12, linewidth=0
+                    )
+    for panel, label in zip(axes, ways.values(), strict=True):
+        panel.set(xlabel="√KL, in √nats a completion", ylabel=label)
+    _legend(figure, axes)
     return figure
 
 
@@ -299,6 +345,12 @@ def _styles(models: Iterable[Any]) -> dict[str, Style]:
         own = {"color": colour, "ls": "-", "marker": marker}
         styles[model] = OTHER_STYLES.get(model, own)
     return styles
+
+
+def _coin(axes: Axes, value: float) -> None:
+    """A line at what a coin comes to, and room for it, wherever all else lies."""
+    axes.axvline(value, **REFERENCE)
+    axes.update_datalim([(value, 0)])
 
 
 def _intervals(axes: Axes, rows: pd.DataFrame, labels: str) -> None:

@@ -1,15 +1,14 @@
 """Completions sampled from the language model, chunk by chunk; finished chunks survive a kill."""
 
 from collections.abc import Iterator, Sequence
-from itertools import count
 from pathlib import Path
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from goldrm.common.random_streams import random_stream
 from goldrm.common.tables import read_parquet, write_parquet
+from goldrm.common.work_files import make_missing
 from goldrm.common.workers import Workers
 from goldrm.generation.decoding import complete
 from goldrm.generation.params import SamplingParams
@@ -80,22 +79,9 @@ def sample_of_prompts(
             rows = sample_completions([prompt_ids[index]], copies, backbone, task, sampling)
         return rows.assign(group=index)
 
-    missing = [i for i in range(len(prompt_ids)) if not chunk_path(work, i).exists()]
-    sampled = workers.map(missing, sample)
-    hide = workers.hide_progress
-    for index, rows in tqdm(
-        sampled, total=len(missing), desc=work.name, unit="prompt", disable=hide
-    ):
-        write_parquet(chunk_path(work, index), rows)
-    return _sampled_chunks(work) if workers.is_leader else iter(())
-
-
-def _sampled_chunks(work: Path) -> Iterator[pd.DataFrame]:
-    """The completions of the chunks in a folder, in order, one chunk at a time in memory."""
-    for index in count():
-        if not chunk_path(work, index).exists():
-            return
-        yield read_parquet(chunk_path(work, index))
+    files = [chunk_path(work, index) for index in range(len(prompt_ids))]
+    make_missing(files, sample, write_parquet, workers, work.name, "prompt")
+    return map(read_parquet, files) if workers.is_leader else iter(())
 
 
 def chunk_path(work: Path, index: int) -> Path:

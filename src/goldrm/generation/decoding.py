@@ -138,25 +138,27 @@ def complete(
         GoldrmError: when prompt and completion don't fit the context of a cached decoder.
     """
     # By length, because neighbours of one length are read together.
-    unfinished = torch.tensor(sorted(range(len(prompts)), key=lambda i: len(prompts[i])))
-    by_length = [prompts[i] for i in unfinished.tolist()]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    unfinished = torch.tensor(order, device=backbone.token_prediction.weight.device)
+    by_length = [prompts[i] for i in order]
     decoder: Decoder = (
         CachedDecoder(backbone, by_length, max_new_tokens)
         if decoder_name == "kv_cache"
         else SlidingWindowDecoder(backbone, by_length)
     )
-    completions: list[list[int]] = [[] for _ in prompts]
+    eos_int = backbone.sizes.eos_int
+    completions = unfinished.new_full((len(prompts), max_new_tokens), eos_int)
     for step in range(max_new_tokens):
         token_ids = pick_tokens(decoder.logits(), temperature)
-        rows = compacted_rows(token_ids != backbone.sizes.eos_int)
-        unfinished, token_ids = unfinished[rows.cpu()], token_ids[rows]
-        for prompt, token_id in zip(unfinished.tolist(), token_ids.tolist(), strict=True):
-            completions[prompt].append(token_id)
+        completions[unfinished, step] = token_ids
+        rows = compacted_rows(token_ids != eos_int)
         if not len(rows) or step == max_new_tokens - 1:
             break
+        unfinished, token_ids = unfinished[rows], token_ids[rows]
         decoder.keep_rows(rows)
         decoder.extend(token_ids)
-    return completions
+    lengths = (completions != eos_int).sum(dim=1).tolist()  # nothing follows the first end
+    return [row[:length] for row, length in zip(completions.tolist(), lengths, strict=True)]
 
 
 def pick_tokens(logits: Float[Tensor, "batch vocab"], temperature: float) -> Int[Tensor, " batch"]:

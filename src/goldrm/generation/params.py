@@ -1,5 +1,6 @@
 """How completions are sampled, and how many pairs are wanted."""
 
+import sys
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from goldrm.common.params import LocalSource, Section
 from goldrm.task.series import Split
 
+ALL_PAIRS = sys.maxsize  # wanted: more than there ever are
 LOWEST_TEMPERATURE = 0.001  # by which logits can be divided in 32 bits
 DecoderName = Literal["kv_cache", "sliding_window"]
 
@@ -54,10 +56,18 @@ class PairsParams(Section):
     """Where preference pairs come from and how many different ones are wanted."""
 
     source: LocalSource | None
-    num_pairs: int = Field(ge=1)
+    num_pairs: Annotated[int, Field(ge=1)] | None
     num_validation_pairs: int = Field(ge=1)
     num_test_pairs: int = Field(ge=1)
 
     def num_wanted(self, split: Split) -> int:
-        """How many different pairs a split is to hold."""
-        return getattr(self, NUM_PAIRS_PARAMETERS[split])
+        """How many different pairs a split is to hold, `ALL_PAIRS` where all that there are."""
+        return getattr(self, NUM_PAIRS_PARAMETERS[split]) or ALL_PAIRS
+
+    @model_validator(mode="after")
+    def _ends(self) -> "PairsParams":
+        if self.num_pairs is None and self.source is None:
+            raise ValueError(
+                "num_pairs is null, all that source holds, but source is null; set one of them"
+            )
+        return self

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.progress import progress_bar
 from goldrm.common.random_streams import random_stream
 from goldrm.common.tables import read_parquet, write_parquet
 from goldrm.common.workers import Workers
@@ -96,7 +97,7 @@ def sample_split(
     Raises:
         GoldrmError: when the language model doesn't make so many different pairs.
     """
-    with tqdm(
+    with progress_bar(
         total=dataset.num_wanted,
         desc=f"sample {sampler.split} pairs",
         unit="pair",

@@ -3,13 +3,15 @@
 Tensors and sizes have the notebook's names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import read_checked_json, write_checked_json
@@ -47,10 +49,28 @@ def build_backbone(
                 f"{name} declares {key} = {getattr(sizes, key)}, the dictionary says {value}. "
                 "Use the dictionary that the model was trained with (dictionary.source)."
             )
-    with torch.device("meta"):
+    with without_values():
         backbone = Backbone(sizes)
     load_checked(backbone, state, name)
     return backbone.frozen()
+
+
+class _WithoutNormal(TorchFunctionMode):
+    """Leaves `nn.init.normal_` out: without values to fill, PyTorch imports its compiler for it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called in place of each function of PyTorch's."""
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)
+
+
+@contextmanager
+def without_values() -> Generator[None]:
+    """Build modules whose weights have shapes but no values yet, for `load_checked`."""
+    with torch.device("meta"), _WithoutNormal():
+        yield
 
 
 def load_checked(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -112,9 +132,14 @@ def _problem_of(weights: Tensor) -> str | None:
 def save_backbone(
     folder: Path, sizes: BackboneSizes, state: Mapping[str, Tensor], provenance: Mapping[str, Any]
 ) -> None:
-    """Write a model's weights to model.safetensors, its sizes and provenance to config.json."""
-    write_tensors(folder / "model.safetensors", state)
-    write_checked_json(folder / "config.json", {**asdict(sizes), **provenance})
+    """Write a model's weights, its sizes and provenance for `load_backbone`.
+
+    Sizes and provenance are in config.json, and in model.safetensors too, so that this file alone
+    can be a run's sft.source.
+    """
+    described = {**asdict(sizes), **provenance}
+    write_tensors(folder / "model.safetensors", state, described)
+    write_checked_json(folder / "config.json", described)
 
 
 def load_backbone(folder: Path, dictionary: Dictionary, device: torch.device) -> Backbone:

@@ -4,6 +4,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Snapshot:
             GoldrmError: when it is missing or not YAML.
         """
         content = self.files.get(self._name(path))
-        return read_yaml(path) if content is None else parse_yaml(content, path)
+        return read_yaml(path) if content is None else _parsed(content, path)
 
     def hashes(self, path: Path) -> dict[str, str]:
         """The MD5 of a file, or of each file in a folder, by its path.
@@ -79,3 +80,9 @@ class Snapshot:
 
     def _name(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.root)).as_posix()
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes, path: Path) -> dict[str, Any]:
+    """The same dictionary for the same file, which a stage asks for several times."""
+    return parse_yaml(content, path)

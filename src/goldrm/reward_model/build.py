@@ -4,16 +4,18 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.random_streams import random_stream
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.last_token import LastTokenReadout
-from goldrm.reward_model.params import LastTokenParams, ReadoutParams, TokenDamageParams
+from goldrm.reward_model.params import ReadoutParams
 from goldrm.reward_model.readout import Readout
 from goldrm.reward_model.token_damage import TokenDamageReadout
 
 
 def empty_readout(params: ReadoutParams, sizes: BackboneSizes) -> Readout:
     """A readout of the kind that `params` are of, with whatever weights PyTorch gives it."""
-    if isinstance(params, LastTokenParams):
-        return LastTokenReadout(sizes.d)
-    return TokenDamageReadout(params, sizes)
+    match params.kind:
+        case "last_token":
+            return LastTokenReadout(sizes.d)
+        case "token_damage":
+            return TokenDamageReadout(params, sizes)
 
 
 def new_readout(params: ReadoutParams, sizes: BackboneSizes, seed: int) -> Readout:
@@ -43,7 +45,7 @@ def refuse_missing_layers(params: ReadoutParams, sizes: BackboneSizes, recipe: s
     Raises:
         GoldrmError: when there is such a layer.
     """
-    deepest = params.prompt_layers[-1] if isinstance(params, TokenDamageParams) else 0
+    deepest = params.prompt_layers[-1] if params.kind == "token_damage" else 0
     if deepest > sizes.num_layers:
         raise GoldrmError(
             f"{recipe}readout.prompt_layers asks for layer {deepest}, but the language "

@@ -1,7 +1,7 @@
 """The trained reward model: texts in, rewards out; and its folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from goldrm.common.params import Section
 from goldrm.common.tensor_files import read_tensors, write_tensors
 from goldrm.common.workers import ALONE, Workers
 from goldrm.lm.model import Backbone
-from goldrm.lm.weights import load_backbone, load_checked, sft_sha256
+from goldrm.lm.weights import load_backbone, load_checked, sft_sha256, without_values
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.ensemble import combined
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
@@ -34,17 +34,20 @@ class RewardModel:
         members: readouts of one kind, trained from different seeds.
         ensemble: how the members' rewards become one.
         dictionary: the language model's tokens.
+        on_gold_scale: whether rewards are on the gold rewards' scale; else ranking alone taught
+            them, so that only their differences mean something, and 0 is their mean.
     """
 
     backbone: Backbone
     members: Sequence[Readout]
     ensemble: EnsembleParams
     dictionary: Dictionary
+    on_gold_scale: bool = field(default=True, kw_only=True)
 
     def score(
         self, prompts: Sequence[str], completions: Sequence[str], workers: Workers = ALONE
     ) -> list[float]:
-        """Reward of each completion, in the order given, on the gold reward's scale.
+        """Reward of each completion, in the order given, on the scale that `on_gold_scale` tells.
 
         Args:
             prompts: of each completion.
@@ -98,12 +101,14 @@ class RewardModelConfig(Section):
         ensemble: how the members' rewards become one.
         sft_sha256: of the file that the language model was fetched from.
         best: the row of the first member's learning curve that its weights belong to.
+        on_gold_scale: see `RewardModel`; it stands there where it is false.
     """
 
     readout: ReadoutParams
     ensemble: EnsembleParams
     sft_sha256: str
     best: dict[str, int | float]
+    on_gold_scale: bool = True
 
 
 def save_reward_model(
@@ -113,6 +118,7 @@ def save_reward_model(
     ensemble: EnsembleParams,
     backbone_sha256: str,
     best: Mapping[str, float],
+    on_gold_scale: bool = True,
 ) -> None:
     """Write model.safetensors and config.json of trained readouts.
 
@@ -123,13 +129,18 @@ def save_reward_model(
         ensemble: how the members' rewards become one.
         backbone_sha256: `sft_sha256` of the language model that they read.
         best: the row of the first member's learning curve that its weights belong to.
+        on_gold_scale: see `RewardModel`.
     """
     tensors = {f"{i}.{name}": state[name] for i, state in enumerate(states) for name in state}
     write_tensors(folder / "model.safetensors", tensors)
     config = RewardModelConfig(
-        readout=readout, ensemble=ensemble, sft_sha256=backbone_sha256, best=dict(best)
+        readout=readout,
+        ensemble=ensemble,
+        sft_sha256=backbone_sha256,
+        best=dict(best),
+        on_gold_scale=on_gold_scale,
     )
-    write_checked_json(folder / "config.json", config.model_dump())
+    write_checked_json(folder / "config.json", config.model_dump(exclude_defaults=True))
 
 
 def load_reward_model(
@@ -148,7 +159,9 @@ def load_reward_model(
         )
     backbone = load_backbone(sft_folder, dictionary, device)
     members = [member.to(device) for member in _members(folder, config, backbone)]
-    return RewardModel(backbone, members, config.ensemble, dictionary)
+    return RewardModel(
+        backbone, members, config.ensemble, dictionary, on_gold_scale=config.on_gold_scale
+    )
 
 
 def read_reward_model_config(folder: Path) -> RewardModelConfig:
@@ -168,7 +181,7 @@ def _members(folder: Path, config: RewardModelConfig, backbone: Backbone) -> Ite
     path = folder / "model.safetensors"
     tensors = read_tensors(path)
     for number in range(config.ensemble.members):
-        with torch.device("meta"):
+        with without_values():
             member = empty_readout(config.readout, backbone.sizes)
         prefix = f"{number}."
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -18,13 +18,19 @@ class Readout(nn.Module, ABC):
 
     reading: Reading
 
-    def fit_scale(self, states: States, gold_rewards: Float[Tensor, " completions"]) -> None:
+    def fit_scale(self, states: States, gold_rewards: Float[Tensor, " known"]) -> None:
         """Take from the training completions what isn't learned by gradients, if anything.
 
         Args:
             states: of all training completions.
-            gold_rewards: exact reward of each.
+            gold_rewards: those that are known; none where rewards are learned by ranking alone, on
+                a scale of their own.
         """
+
+    def shift(self, amount: float) -> None:
+        """Add a number to all rewards: to their bias, which is a readout's last parameter."""
+        *_, bias = self.parameters()
+        bias.data += amount
 
     @abstractmethod
     def unbounded(self, states: States) -> Float[Tensor, " completions"]:

@@ -47,7 +47,7 @@ class TokenDamageReadout(Readout):
         self.ceiling = nn.Buffer(torch.tensor(torch.finfo(torch.float32).max))
         self.headroom = nn.Buffer(torch.tensor(0.0))
 
-    def fit_scale(self, states: States, gold_rewards: Float[Tensor, " completions"]) -> None:
+    def fit_scale(self, states: States, gold_rewards: Float[Tensor, " known"]) -> None:
         """Let each feature have mean 0 and deviation 1 there, and rewards begin at their mean.
 
         The highest gold reward becomes the ceiling of the rewards, and half its distance from the
@@ -57,6 +57,8 @@ class TokenDamageReadout(Readout):
         self.scale.fit(states.prompt_rows)
         own = states.row_token_ids[states.token_rows[states.is_own[:, 0] > 0]]
         self.prompt_attention.is_answer.index_fill_(0, own, 1.0)
+        if not len(gold_rewards):  # by ranking alone there is neither a mean nor a ceiling
+            return
         nn.init.constant_(self.damage_reward.reward.bias, float(gold_rewards.mean()))
         highest = gold_rewards.unique()[-2:]  # one or two, ascending
         self.ceiling.copy_(highest[-1])

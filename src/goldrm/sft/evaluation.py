@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.progress import progress_bar
 from goldrm.common.random_streams import random_stream
 from goldrm.common.workers import Workers
 from goldrm.generation.decoding import complete
@@ -58,29 +58,26 @@ def evaluate_sft(
     max_new_tokens = min(max_new_tokens, _room(backbone, task, prompt_ids))
     cached = _greedy(backbone, task, prompt_ids, "kv_cache", max_new_tokens, workers)
     sliding = _greedy(backbone, task, prompt_ids, "sliding_window", max_new_tokens, workers)
-    gold_rewards = cached["gold_reward"].dropna()
-    if gold_rewards.empty:
+    if cached["gold_reward"].isna().all():
         raise GoldrmError(
             f"the language model wrote no number for any of {len(prompt_ids)} prompts. It isn't "
             "one of this task; correct sft.source."
         )
-    nll = answer_nll(backbone, task, prompt_ids)
     families = np.array([" ".join(map(str, task.family(i))) for i in prompt_ids])
-    written = families[cached["gold_reward"].notna()]
+    written = cached["gold_reward"].notna()
+    shares = {"exact_match": cached["exact"], "exact_match_sliding": sliding["exact"]}
+    means = {
+        "gold_reward": (cached["gold_reward"][written].mean(), families[written]),
+        "nll": (answer_nll(backbone, task, prompt_ids), families),
+    }
     return pd.DataFrame(
         [
             {"statistic": name} | share(exact.to_numpy(float), families, CONFIDENCE)._asdict()
-            for name, exact in (
-                ("exact_match", cached["exact"]),
-                ("exact_match_sliding", sliding["exact"]),
-            )
+            for name, exact in shares.items()
         ]
         + [
             {"statistic": name, "value": value, "n": len(of), "families": len(set(of))}
-            for name, value, of in (
-                ("gold_reward", gold_rewards.mean(), written),
-                ("nll", nll, families),
-            )
+            for name, (value, of) in means.items()
         ]
     )
 
@@ -125,7 +122,7 @@ def _greedy(
         batch = prompts[first : first + BATCH_SIZE]
         return complete(backbone, batch, decoder, 0.0, max_new_tokens)
 
-    batches = tqdm(
+    batches = progress_bar(
         range(0, len(prompts), BATCH_SIZE),
         desc=f"evaluate {decoder}",
         unit="batch",

@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 import fsspec
-from tqdm import tqdm
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.progress import progress_bar
 
 CONNECT_SECONDS = 20  # to reach a server
 READ_SECONDS = 60  # that a server may keep silent
@@ -56,7 +56,7 @@ def _copy(parts: Iterator[bytes], copy: Path) -> str:
     digest = hashlib.sha256()
     with (
         copy.open("wb") as writer,
-        tqdm(desc="fetch", unit="B", unit_scale=True, disable=None) as progress,
+        progress_bar(desc="fetch", unit="B", unit_scale=True) as progress,
     ):
         for part in parts:
             digest.update(part)

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Literal
 
 from goldrm.task.params import TaskParams
@@ -117,7 +117,18 @@ class PromptSpace:
 
     def ids_in(self, split: Split) -> list[int]:
         """The numbers of all prompts of a split's families, ascending."""
-        return [i for i in range(len(self)) if split_of(self[i], self._task_params) == split]
+        templates, starts, differences, terms = self._axes
+        belong = [
+            split_of(Prompt(templates[0], start, difference, terms[0]), self._task_params) == split
+            for start in starts
+            for difference in differences
+        ]
+        # All wordings and lengths of a family are in its split.
+        return [
+            prompt_id
+            for prompt_id, (_, belongs, _) in enumerate(product(templates, belong, terms))
+            if belongs
+        ]
 
 
 def family_of(prompt: Prompt, task_params: TaskParams) -> tuple[int, ...]:

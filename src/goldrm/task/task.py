@@ -69,11 +69,15 @@ class Task:
             prompt_id: what is answered.
             values: the answer's integers.
         """
+        spelled = self.split_spelled(values)
+        return spelled is not None and SPLITS.index(spelled) > SPLITS.index(
+            self.split_of(prompt_id)
+        )
+
+    def split_spelled(self, values: Sequence[int]) -> Split | None:
+        """The split of the family whose series some integers spell; None: no family's."""
         family = family_spelled(values, self.params)
-        if family is None:
-            return False
-        spelled = split_of_family(family, self.params.split_seed)
-        return SPLITS.index(spelled) > SPLITS.index(self.split_of(prompt_id))
+        return None if family is None else split_of_family(family, self.params.split_seed)
 
     def ids_in(self, split: Split) -> list[int]:
         """The numbers of all prompts of a split's families, ascending.

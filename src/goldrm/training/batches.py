@@ -1,11 +1,11 @@
 """Labelled completions in batches to train on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from goldrm.reward_model.ragged import Ragged, distinct
@@ -20,10 +20,9 @@ class Batch:
 
     Attributes:
         states: what a readout reads of them.
-        gold_rewards: exact reward of each.
-        chosen: number of the better completion of each pair: two of a group whose gold rewards
-            differ.
-        rejected: number of the worse one.
+        gold_rewards: exact reward of each, NaN where it isn't known.
+        chosen: number of the preferred completion of each pair: two of a group.
+        rejected: number of the other one.
     """
 
     states: States
@@ -43,17 +42,43 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class LabelledCompletions:
-    """Completions in groups, each group of one prompt.
+    """Completions in groups, each group of one prompt, and the pairs that they make.
 
     Attributes:
         states: what a readout reads of them; its rows may lie in a file.
-        gold_rewards: exact reward of each completion.
+        gold_rewards: exact reward of each completion, NaN where it isn't known.
         group_sizes: how many completions each group has, at least one.
+        pair_counts: how many pairs each group has.
+        chosen: of each pair, group after group, the preferred completion's number in its group.
+        rejected: of each pair the other completion's.
     """
 
     states: States
     gold_rewards: Float[Tensor, " completions"]
     group_sizes: Int[Tensor, " groups"]
+    pair_counts: Int[Tensor, " groups"]
+    chosen: Int[Tensor, " pairs"]
+    rejected: Int[Tensor, " pairs"]
+
+    @classmethod
+    def paired(
+        cls,
+        states: States,
+        gold_rewards: Float[Tensor, " completions"],
+        group_sizes: Int[Tensor, " groups"],
+    ) -> "LabelledCompletions":
+        """Completions with all pairs of a group whose order is known.
+
+        The one with the higher gold reward is preferred. Of completions without gold rewards those
+        that stand earlier are.
+        """
+        groups = Ragged(group_sizes)
+        gold = groups.to_padded(gold_rewards[:, None], float("nan"))  # (groups, longest, 1)
+        unknown = groups.to_padded(gold_rewards[:, None].isnan().float()) > 0
+        earlier = (unknown & unknown.mT).triu(diagonal=1)
+        group, chosen, rejected = ((gold - gold.mT > 0) | earlier).nonzero().unbind(1)
+        pair_counts = torch.bincount(group, minlength=len(group_sizes))
+        return cls(states, gold_rewards, group_sizes, pair_counts, chosen, rejected)
 
     def __len__(self) -> int:
         return len(self.group_sizes)
@@ -63,6 +88,19 @@ class LabelledCompletions:
         """Which completions are each group's."""
         return Ragged(self.group_sizes)
 
+    @cached_property
+    def pairs(self) -> Ragged:
+        """Which pairs are each group's."""
+        return Ragged(self.pair_counts)
+
+    def with_flipped(self, flipped: Bool[Tensor, " pairs"]) -> "LabelledCompletions":
+        """The same with the other order of some pairs."""
+        return replace(
+            self,
+            chosen=torch.where(flipped, self.rejected, self.chosen),
+            rejected=torch.where(flipped, self.chosen, self.rejected),
+        )
+
     def batches(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
         """The completions of some groups, `size` groups at a time; the last ones may be fewer."""
         for part in groups.split(max(GROUPS_FOUND_TOGETHER // size, 1) * size):
@@ -71,15 +109,28 @@ class LabelledCompletions:
     def _batches(self, groups: Int[Tensor, " chosen"], size: int) -> Iterator[Batch]:
         completions, own_groups = self.groups.select(groups)
         batches = own_groups.owners // size  # of each completion
-        gold_rewards = self.gold_rewards[completions]
-        for tokens, prompts, own_gold_rewards, (chosen, rejected) in zip(
+        for tokens, prompts, gold_rewards, chosen, rejected in zip(
             _tokens_by_batch(self.states, completions, batches),
             _prompts_by_batch(self.states, completions, batches),
-            _by_batch(gold_rewards, batches, batches),
-            _pairs_by_batch(gold_rewards, own_groups, batches),
+            _by_batch(self.gold_rewards[completions], batches, batches),
+            *self._pairs_by_batch(groups, own_groups, batches),
             strict=True,
         ):
-            yield Batch(States(**tokens, **prompts), own_gold_rewards, chosen, rejected)
+            yield Batch(States(**tokens, **prompts), gold_rewards, chosen, rejected)
+
+    def _pairs_by_batch(
+        self,
+        groups: Int[Tensor, " chosen"],
+        own_groups: Ragged,
+        batches: Int[Tensor, " completions"],
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Of each batch the numbers of the chosen completions, and of each the rejected ones'."""
+        pairs, own_pairs = self.pairs.select(groups)
+        first = own_groups.offsets[own_pairs.owners]  # completion of each pair's group
+        pair_batches = batches[first]
+        first = first - Ragged(torch.bincount(batches)).offsets[pair_batches]
+        for side in (self.chosen, self.rejected):
+            yield _by_batch(first + side[pairs], pair_batches, batches)
 
 
 def _tokens_by_batch(
@@ -128,24 +179,6 @@ def _prompts_by_batch(
             "prompt_token_counts": prompt_token_counts,
             "prompt": prompt,
         }
-
-
-def _pairs_by_batch(
-    gold_rewards: Float[Tensor, " completions"],
-    groups: Ragged,
-    batches: Int[Tensor, " completions"],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Numbers, within each batch, of the better and the worse completion of each pair."""
-    padded = groups.to_padded(gold_rewards[:, None], float("nan"))  # (groups, longest, 1)
-    group, better, worse = (padded - padded.mT > 0).nonzero().unbind(1)
-    first = groups.offsets[group]
-    pair_batches = batches[first]
-    first = first - Ragged(torch.bincount(batches)).offsets[pair_batches]
-    return zip(
-        _by_batch(first + better, pair_batches, batches),
-        _by_batch(first + worse, pair_batches, batches),
-        strict=True,
-    )
 
 
 def _by_batch(

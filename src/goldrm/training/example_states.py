@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from goldrm.common.tensor_files import read_tensors, write_tensors
+from goldrm.common.work_files import make_missing
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.reading import Reading
@@ -21,7 +21,8 @@ from goldrm.training.batches import LabelledCompletions
 from goldrm.training.mapped_rows import RowWriter, map_rows
 
 GROUPS_A_CHUNK = 256  # whose hidden states are computed, and kept for resuming, together
-LABELS = ("gold_rewards", "group_sizes")  # what `LabelledCompletions` has besides states
+# What `LabelledCompletions` has besides states.
+LABELS = ("gold_rewards", "group_sizes", "pair_counts", "chosen", "rejected")
 # The large ones of `States`, each in a file of its own; and one of all other fields of all chunks.
 ROW_FILES = {"rows": "rows.bin", "prompt_rows": "prompt_rows.bin"}
 JOINED = "joined.safetensors"  # where it is, the large ones are whole
@@ -51,18 +52,9 @@ def write_states(
     def make(chunk: int) -> dict[str, Tensor]:
         return _tensors(read_examples(backbone, reading, parts[chunk], dictionary))
 
-    chunks = range(len(parts))
-    files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in chunks]
+    files = [work / f"hidden-{chunk:05d}.safetensors" for chunk in range(len(parts))]
     joined = all((work / file).exists() for file in (JOINED, *ROW_FILES.values()))
-    missing = [] if joined else [chunk for chunk in chunks if not files[chunk].exists()]
-    for chunk, tensors in tqdm(
-        workers.map(missing, make),
-        total=len(missing),
-        desc=work.name,
-        unit="chunk",
-        disable=workers.hide_progress,
-    ):
-        write_tensors(files[chunk], tensors)
+    make_missing([] if joined else files, make, write_tensors, workers, work.name)
     if workers.is_leader:
         if not joined:
             _join(files, work)
@@ -78,7 +70,7 @@ def read_examples(
         [dictionary.encode(text) for text in table[column]] for column in ("prompt", "completion")
     )
     states = reading.read(reading.reader(backbone), prompts, completions)
-    return LabelledCompletions(
+    return LabelledCompletions.paired(
         states.to(torch.device("cpu"), reading.stored_dtype),
         torch.tensor(table["gold_reward"].tolist()),
         torch.tensor(table.groupby("group", sort=False).size().tolist()),

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from goldrm.common.tables import read_parquet, write_parquet
+from goldrm.common.work_files import make_missing
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.completion_reader import CompletionReader
@@ -38,17 +38,11 @@ def example_table(
 
     chunks = range(-(-len(examples.groups) // GROUPS_A_CHUNK))
     files = [work / f"examples-{chunk:05d}.parquet" for chunk in chunks]
-    missing = [chunk for chunk in chunks if not files[chunk].exists()]
-    for chunk, rows in tqdm(
-        workers.map(missing, make),
-        total=len(missing),
-        desc=f"{work.name} examples",
-        unit="chunk",
-        disable=workers.hide_progress,
-    ):
-        write_parquet(files[chunk], rows)
-    whole = pd.concat(map(read_parquet, files), ignore_index=True) if workers.is_leader else None
-    return workers.broadcast(whole)
+    make_missing(files, make, write_parquet, workers, f"{work.name} examples")
+    if not workers.is_leader:
+        return workers.broadcast(None)
+    tables = [*map(read_parquet, files), examples.preferences]
+    return workers.broadcast(pd.concat(tables, ignore_index=True))
 
 
 def drawn_mistakes(

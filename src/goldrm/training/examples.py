@@ -1,7 +1,7 @@
 """Which completions a readout is trained on: sampled ones, and edited ones with exact labels."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from random import Random
 from typing import Any
@@ -24,23 +24,35 @@ COLUMNS = {
 SAMPLED_COLUMNS = ["group", "prompt_id", "completion", "gold_reward"]
 
 
+def _no_rows() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Labelled completions in groups, each group of one prompt.
+    """Completions in groups, each group of one prompt.
 
     Edited completions are made when they are asked for, so that processes can share that work.
 
     Attributes:
         sampled: `SAMPLED_COLUMNS` of each sampled completion, ascending by group.
-        groups: all of them; some have nothing sampled.
+        groups: those with gold rewards; some have nothing sampled.
         task: knows the prompts.
         edited: makes the others; None: there are no others.
+        preferences: `COLUMNS` of pairs of which only the order is known: groups of two completions
+            without gold rewards, the chosen one first.
     """
 
     sampled: pd.DataFrame
     groups: list[Group]
     task: Task
     edited: EditedCompletions | None
+    preferences: pd.DataFrame = field(default_factory=_no_rows)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to train on."""
+        return not self.groups and self.preferences.empty
 
     def table(self, groups: Sequence[Group], mistakes: Iterable[Row] = ()) -> pd.DataFrame:
         """The distinct completions of some groups: `COLUMNS`; a group's rows are side by side.
@@ -69,11 +81,15 @@ class Examples:
         return self.task.with_prompts(table)[list(COLUMNS)].astype(COLUMNS)
 
 
-def training_set(sampled: pd.DataFrame, task: Task, params: DataParams, seed: int) -> Examples:
+def training_set(
+    sampled: pd.DataFrame, preferences: pd.DataFrame, task: Task, params: DataParams, seed: int
+) -> Examples:
     """What to train on.
 
     Args:
         sampled: the train split's completions (`preferences.COMPLETION_COLUMNS`).
+        preferences: pairs of which only the order is known: prompt_id (-1: not the task's),
+            prompt, chosen, rejected.
         task: knows the prompts, and labels edited completions.
         params: how many pairs, whether completions without a rival count, and which edits.
         seed: of the edits, and of which further prompts get some.
@@ -84,15 +100,19 @@ def training_set(sampled: pd.DataFrame, task: Task, params: DataParams, seed: in
     if not params.ties:
         differing = sampled.groupby("group")["gold_reward"].transform("nunique") > 1
         sampled = sampled[differing]
+    preferences = preferences[~_held_out(preferences["prompt_id"], task)]
     if params.num_pairs is not None:
         sampled = _first_pairs(sampled, params.num_pairs)
+        further = max(params.num_pairs - int(_pair_counts(sampled).sum()), 0)
+        preferences = preferences[:further]
     groups, edited = _groups(sampled), None
     if params.edits is not None:
         groups += _further_groups(groups, task, params.edits.further_prompts, seed)
         edited = EditedCompletions(params.edits, task, seed)
     # Prompts that begin alike side by side: what they share is read once.
     groups.sort(key=attrgetter("prompt_id"))
-    return Examples(sampled, groups, task, edited)
+    first = max((group.number + 1 for group in groups), default=0)
+    return Examples(sampled, groups, task, edited, _in_groups(preferences, first))
 
 
 def validation_set(sampled: pd.DataFrame, task: Task) -> Examples:
@@ -114,9 +134,27 @@ def met_test_series(table: pd.DataFrame, task: Task) -> int:
 
 def _distinct(sampled: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Each sampled completion of a group once, but those held out."""
-    held_out = sampled["prompt_id"].map(task.is_held_out).astype(bool)
-    columns = sampled.loc[~held_out, SAMPLED_COLUMNS]
+    columns = sampled.loc[~_held_out(sampled["prompt_id"], task), SAMPLED_COLUMNS]
     return columns.sort_values("group", kind="stable").drop_duplicates(["group", "completion"])
+
+
+def _held_out(prompt_ids: pd.Series, task: Task) -> pd.Series:
+    """Whether `task.holdout` names each prompt, which it doesn't where it isn't the task's."""
+    held_out = [i >= 0 and task.is_held_out(i) for i in prompt_ids.tolist()]
+    return pd.Series(held_out, prompt_ids.index, dtype=bool)
+
+
+def _in_groups(preferences: pd.DataFrame, first_group: int) -> pd.DataFrame:
+    """Pairs as rows of `COLUMNS`, the chosen completion first; those of a prompt side by side."""
+    pairs = preferences.sort_values("prompt", kind="stable", ignore_index=True)
+    sides = [
+        pairs[["prompt_id", "prompt"]].assign(completion=pairs[side])
+        for side in ("chosen", "rejected")
+    ]
+    rows = pd.concat(sides).sort_index(kind="stable").rename_axis("group").reset_index()
+    return rows.assign(group=rows["group"] + first_group, gold_reward=np.nan).astype(COLUMNS)[
+        list(COLUMNS)
+    ]
 
 
 def _groups(sampled: pd.DataFrame) -> list[Group]:
@@ -139,9 +177,14 @@ def _further_groups(groups: list[Group], task: Task, count: int, seed: int) -> l
 
 def _first_pairs(sampled: pd.DataFrame, num_pairs: int) -> pd.DataFrame:
     """The first groups that hold so many pairs whose gold rewards differ."""
+    pairs = _pair_counts(sampled).cumsum()
+    needed = pairs.index[pairs.shift(fill_value=0) < num_pairs]
+    return sampled[sampled["group"].isin(needed)]
+
+
+def _pair_counts(sampled: pd.DataFrame) -> pd.Series:
+    """How many pairs each group holds whose gold rewards differ."""
     rewards = sampled.groupby("group", sort=False)["gold_reward"]
     sizes = rewards.size()
     ties = rewards.value_counts().pipe(lambda n: n * (n - 1) // 2).groupby("group").sum()
-    pairs = (sizes * (sizes - 1) // 2 - ties).cumsum()
-    needed = pairs.index[pairs.shift(fill_value=0) < num_pairs]
-    return sampled[sampled["group"].isin(needed)]
+    return sizes * (sizes - 1) // 2 - ties

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.progress import progress_bar
 from goldrm.common.random_streams import random_stream
 from goldrm.common.resume import ResumePoint
 from goldrm.reward_model.readout import Readout
@@ -21,6 +22,7 @@ from goldrm.training.loss import RewardsAndTargets
 from goldrm.training.params import TrainingParams
 
 VALIDATION_GROUPS_READ_TOGETHER = 256
+ACCURACIES = ("train", "validation", "reachable")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Trained:
         state: state dict of the readout at the best step by validation loss.
         curve: a row an epoch, up to the last one: step, epoch, learning_rate (of its last step),
             train_loss, train_accuracy (means over the epoch's pairs, each as seen when trained on),
-            validation_loss, validation_accuracy (after the epoch).
+            validation_loss, validation_accuracy (after the epoch); where there is label noise
+            reachable_accuracy (see `with_label_noise`).
         best: the row of `curve` that `state` belongs to.
     """
 
@@ -41,8 +44,12 @@ class Trained:
 
 
 def headline(trained: Trained) -> dict[str, float]:
-    """The accuracies of the step that was kept, on training and on validation pairs."""
-    return {split: round(trained.best[f"{split}_accuracy"], 4) for split in ("train", "validation")}
+    """The accuracies of the step that was kept, on training and on validation pairs.
+
+    And where there is label noise, which one the right ranking has on the training pairs.
+    """
+    names = [name for name in ACCURACIES if f"{name}_accuracy" in trained.best]
+    return {name: round(trained.best[f"{name}_accuracy"], 4) for name in names}
 
 
 def optimizer_and_schedule(
@@ -70,9 +77,14 @@ def optimizer_and_schedule(
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
+def steps_an_epoch(num_groups: int, params: TrainingParams) -> int:
+    """How many batches an epoch has: whole ones, or one of all groups where they are fewer."""
+    return max(num_groups // params.batch_size, 1)
+
+
 def warn_of_long_warmup(num_groups: int, params: TrainingParams) -> None:
     """Say so where training ends before its learning rate has risen."""
-    steps = params.epochs * max(num_groups // params.batch_size, 1)
+    steps = params.epochs * steps_an_epoch(num_groups, params)
     if steps <= params.warmup_steps:
         logging.getLogger(__name__).warning(
             "warning: training ends at step %s (epochs: %s, of %s prompts), so its learning rate, "
@@ -138,8 +150,8 @@ class Training:
         self.best_state = state["best_state"]
 
 
-def _progress(first_epoch: int, epochs: int, hide: bool | None) -> "tqdm[int]":
-    return tqdm(
+def _progress(first_epoch: int, epochs: int, hide: bool) -> "tqdm[int]":
+    return progress_bar(
         range(first_epoch, epochs),
         initial=first_epoch,
         total=epochs,
@@ -156,7 +168,7 @@ def train_readout(
     params: TrainingParams,
     seed: int,
     resume_point: ResumePoint,
-    hide_progress: bool | None = None,
+    hide_progress: bool = False,
 ) -> Trained:
     """Train a readout until its epochs are over, or the stop rules of `params` end it.
 
@@ -169,13 +181,13 @@ def train_readout(
         params: losses, optimiser and stop rules.
         seed: of the batches and the readout's dropout.
         resume_point: where an interrupted training goes on.
-        hide_progress: show no progress bar; None: only on a terminal.
+        hide_progress: show none.
 
     Raises:
         GoldrmError: when the loss isn't finite.
     """
-    steps_an_epoch = max(len(train_completions) // params.batch_size, 1)
-    training = Training(readout, params, params.epochs * steps_an_epoch)
+    steps = steps_an_epoch(len(train_completions), params)
+    training = Training(readout, params, params.epochs * steps)
     training.resume(resume_point)
     first_epoch = len(training.curve)
     batches = shuffled(train_completions, params, seed, first_epoch)
@@ -184,13 +196,13 @@ def train_readout(
         if training.is_over(params):
             break
         with random_stream(seed, "train_rm dropout", epoch):
-            trained = train_epoch(training, islice(batches, steps_an_epoch), params)
+            trained = train_epoch(training, islice(batches, steps), params)
         validation = validated(readout, validation_completions, params)
         row: dict[str, float] = {"epoch": epoch, **trained, **validation}
         _refuse_divergence(row, params)
         training.record(row)
         progress.set_postfix(
-            {name: f"{row[name]:.3f}" for name in ("train_loss", "validation_loss")}
+            {name: f"{row[name]:.3f}" for name in ("train_loss", "validation_loss")}, refresh=False
         )
         if (epoch + 1) % params.checkpoint_epochs == 0:
             resume_point.save(training.state_dict())
@@ -210,7 +222,7 @@ def shuffled(
         first_epoch: the epoch to begin with.
     """
     batch_size = min(params.batch_size, len(completions))
-    used = len(completions) // batch_size * batch_size
+    used = steps_an_epoch(len(completions), params) * batch_size
 
     def order(epoch: int) -> Int[Tensor, " groups"]:
         with random_stream(seed, "train_rm epoch", epoch):
@@ -256,16 +268,32 @@ def train_epoch(
     }
 
 
-@torch.inference_mode()
 def validated(
     readout: Readout, completions: LabelledCompletions, params: TrainingParams
 ) -> dict[str, float]:
     """The validation_loss and validation_accuracy of a readout, over all completions as one."""
+    whole = predicted(readout, completions)
+    return {"validation_loss": float(whole.loss(params)), "validation_accuracy": whole.accuracy()}
+
+
+@torch.inference_mode()
+def predicted(readout: Readout, completions: LabelledCompletions) -> RewardsAndTargets:
+    """The rewards of all completions, by a readout that is put into evaluation mode."""
     readout.eval()
     batches = completions.batches(torch.arange(len(completions)), VALIDATION_GROUPS_READ_TOGETHER)
-    parts = [_rewards_and_targets(readout, batch) for batch in batches]
-    whole = RewardsAndTargets.concatenated(parts)
-    return {"validation_loss": float(whole.loss(params)), "validation_accuracy": whole.accuracy()}
+    return RewardsAndTargets.concatenated(
+        [_rewards_and_targets(readout, batch) for batch in batches]
+    )
+
+
+def centred(trained: Trained, readout: Readout, completions: LabelledCompletions) -> Trained:
+    """The same with rewards shifted so that their mean over some completions is 0.
+
+    For rewards that are learned by ranking alone, which leaves their level to chance.
+    """
+    readout.load_state_dict(trained.state)
+    readout.shift(-float(predicted(readout, completions).rewards.mean()))
+    return replace(trained, state=readout.state_dict())
 
 
 def _rewards_and_targets(readout: Readout, batch: Batch) -> RewardsAndTargets:

@@ -18,9 +18,9 @@ class RewardsAndTargets:
 
     Attributes:
         rewards: of each completion.
-        targets: what each should be.
-        chosen: number of the better completion of each pair.
-        rejected: number of the worse one.
+        targets: what each should be, NaN where that isn't known.
+        chosen: number of the preferred completion of each pair.
+        rejected: number of the other one.
     """
 
     rewards: Float[Tensor, " completions"]
@@ -46,7 +46,7 @@ class RewardsAndTargets:
         return replace(self, rewards=self.rewards.detach())
 
     def loss(self, params: TrainingParams) -> Float[Tensor, ""]:
-        """Regression to the targets plus the Bradley-Terry ranking loss, and centring.
+        """Regression to the known targets plus the Bradley-Terry ranking loss, and centring.
 
         mse_weight * mean (reward - target)² - rank_weight * mean log σ(chosen - rejected, less the
         targets' difference where `margin` asks for it) + center_weight * mean (chosen + rejected)².
@@ -60,7 +60,10 @@ class RewardsAndTargets:
         if params.margin:
             margin = margin - (self.targets[self.chosen] - self.targets[self.rejected])
         pairs = max(len(margin), 1)
-        error = ((self.rewards - self.targets) ** 2).sum() / len(self.rewards)
+        unknown = self.targets.isnan()
+        # Not 0 times NaN, whose gradient is NaN.
+        errors = torch.where(unknown, 0.0, self.rewards - self.targets)
+        error = (errors**2).sum() / (~unknown).sum().clamp(min=1)
         loss = params.mse_weight * error - params.rank_weight * F.logsigmoid(margin).sum() / pairs
         if params.center_weight:
             loss = loss + params.center_weight * ((chosen + rejected) ** 2).sum() / pairs

@@ -13,13 +13,29 @@ from goldrm.common.resume import ResumePoint
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
+from goldrm.reward_model.reading import Reading
+from goldrm.reward_model.readout import Readout
 from goldrm.task.series import Split
 from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions, write_states
 from goldrm.training.example_table import example_table
 from goldrm.training.examples import Examples, training_set, validation_set
-from goldrm.training.loop import Trained, train_readout, warn_of_long_warmup
+from goldrm.training.label_noise import with_label_noise
+from goldrm.training.loop import Trained, centred, train_readout, warn_of_long_warmup
 from goldrm.training.params import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What reward models are trained on, and validated on.
+
+    Attributes:
+        completions: those of the train and validation splits that have gold rewards.
+        preferences: pairs of which only the order is known; see `examples.training_set`.
+    """
+
+    completions: Mapping[Split, pd.DataFrame]
+    preferences: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -30,38 +46,60 @@ class TrainedMembers:
         states: each member's weights.
         first: the first member's training, which stands for all in metrics and curves.
         examples: what they were trained on, with `examples.COLUMNS`.
+        on_gold_scale: whether they were trained towards gold rewards; else ranking alone taught
+            them, so that only differences of rewards mean something, and their mean is 0.
     """
 
     states: list[Mapping[str, Tensor]]
     first: Trained
     examples: pd.DataFrame
+    on_gold_scale: bool
 
 
-def _examples(
-    sampled: Mapping[Split, pd.DataFrame], task: Task, recipe: Recipe, seed: int
-) -> dict[str, Examples]:
-    """What to train on, and to validate on.
+@dataclass(frozen=True)
+class MemberTraining:
+    """Trains a member on the files that `_write_examples` left.
 
-    Raises:
-        GoldrmError: when there is nothing.
+    Attributes:
+        recipe: of the reward model.
+        on_gold_scale: see `TrainedMembers`.
+        seed: the run's.
+        work: folder in which finished work survives a kill.
+        hide_progress: show no progress bar.
     """
-    examples = {
-        "train": training_set(sampled["train"], task, recipe.data, seed),
-        "validation": validation_set(sampled["validation"], task),
-    }
-    for split, own in examples.items():
-        if not own.groups:
-            raise GoldrmError(
-                f"none of the {split} split's completions is left to train on. Shorten "
-                "task.holdout, or raise pairs.num_pairs."
-            )
-    return examples
+
+    recipe: Recipe
+    on_gold_scale: bool
+    seed: int
+    work: Path
+    hide_progress: bool
+
+    def train(self, readout: Readout, number: int) -> Trained:
+        """Train the readout of the member of this number, in place."""
+        train, validation = (labelled_completions(self.work / s) for s in ("train", "validation"))
+        known = train.gold_rewards[~train.gold_rewards.isnan()]
+        readout.fit_scale(train.states, known if self.on_gold_scale else known[:0])
+        noise = self.recipe.data.label_noise
+        train, reachable = with_label_noise(train, noise, self.seed)
+        trained = train_readout(
+            readout,
+            train,
+            validation,
+            self.recipe.training,
+            stream_seed(self.seed, "member", number),
+            ResumePoint(self.work / f"training-{number}.pt"),
+            self.hide_progress,
+        )
+        if noise:
+            for row in trained.curve:
+                row["reachable_accuracy"] = reachable
+        return trained if self.on_gold_scale else centred(trained, readout, validation)
 
 
 def train_members(
     backbone: Backbone,
     task: Task,
-    sampled: Mapping[Split, pd.DataFrame],
+    data: TrainingData,
     recipe: Recipe,
     seed: int,
     work: Path,
@@ -72,7 +110,7 @@ def train_members(
     Args:
         backbone: the frozen language model.
         task: knows the prompts, and labels edited completions.
-        sampled: the completions of the train and validation splits.
+        data: what there is to train on.
         recipe: of the reward model.
         seed: the run's.
         work: folder in which finished work survives a kill.
@@ -82,40 +120,74 @@ def train_members(
         What was trained; None in all processes but the leading one.
 
     Raises:
-        GoldrmError: when the readout doesn't fit the language model, or there is nothing to train
-            on.
+        GoldrmError: when the readout doesn't fit the language model, there is nothing to train
+            on, or not what the losses ask for.
     """
-    seeds = [stream_seed(seed, "member", member) for member in range(recipe.ensemble.members)]
-    readouts = [new_readout(recipe.readout, backbone.sizes, own_seed) for own_seed in seeds]
-    examples = _examples(sampled, task, recipe, seed)
-    del sampled  # `examples` hold less
-    tables = {
-        split: example_table(own, backbone, work / split, workers)
-        for split, own in examples.items()
-    }
+    readouts = [
+        new_readout(recipe.readout, backbone.sizes, stream_seed(seed, "member", number))
+        for number in range(recipe.ensemble.members)
+    ]
+    examples = _examples(data, task, recipe, seed)
+    del data  # `examples` hold less
+    table = _write_examples(examples, backbone, task, readouts[0].reading, work, workers)
     del examples
-    for split, table in tables.items():
-        write_states(backbone, readouts[0].reading, table, task.dictionary, work / split, workers)
     if workers.is_leader:
-        warn_of_long_warmup(tables["train"]["group"].nunique(), recipe.training)
+        warn_of_long_warmup(table["group"].nunique(), recipe.training)
+    on_gold_scale = recipe.training.mse_weight > 0 and bool(table["gold_reward"].notna().any())
+    training = MemberTraining(recipe, on_gold_scale, seed, work, workers.hide_progress)
     device = backbone.token_prediction.weight.device
-
-    def train_member(member: int) -> Trained:
-        train, validation = (labelled_completions(work / split) for split in tables)
-        readouts[member].fit_scale(train.states, train.gold_rewards)
-        return train_readout(
-            readouts[member].to(device),
-            train,
-            validation,
-            recipe.training,
-            seeds[member],
-            ResumePoint(work / f"training-{member}.pt"),
-            workers.hide_progress,
-        )
-
-    members = workers.map(range(len(readouts)), train_member, same_machine=True)
+    members = workers.map(
+        range(len(readouts)),
+        lambda number: training.train(readouts[number].to(device), number),
+        same_machine=True,
+    )
     trained = [outcome for _, outcome in members]
     if not workers.is_leader:
         return None
     states = [outcome.state for outcome in trained]
-    return TrainedMembers(states, trained[0], tables["train"])
+    return TrainedMembers(states, trained[0], table, on_gold_scale)
+
+
+def _examples(data: TrainingData, task: Task, recipe: Recipe, seed: int) -> dict[Split, Examples]:
+    """What to train on, and to validate on.
+
+    Raises:
+        GoldrmError: when there is nothing, or not what the losses ask for.
+    """
+    sampled = data.completions
+    train = training_set(sampled["train"], data.preferences, task, recipe.data, seed)
+    examples: dict[Split, Examples] = {
+        "train": train,
+        "validation": validation_set(sampled["validation"], task),
+    }
+    for split, own in examples.items():
+        if own.is_empty:
+            raise GoldrmError(
+                f"none of the {split} split's completions is left to train on. Shorten "
+                "task.holdout, or raise pairs.num_pairs."
+            )
+    losses = recipe.training
+    if not train.preferences.empty and (losses.margin or not losses.rank_weight):
+        raise GoldrmError(
+            "pairs.source has pairs without gold rewards, from which only the ranking loss learns, "
+            "and that without a margin. Set the recipe's rank_weight above 0 and margin to false."
+        )
+    return examples
+
+
+def _write_examples(
+    examples: Mapping[Split, Examples],
+    backbone: Backbone,
+    task: Task,
+    reading: Reading,
+    work: Path,
+    workers: Workers,
+) -> pd.DataFrame:
+    """Write what a readout reads of the examples into a folder a split; the table of training."""
+    tables = {
+        split: example_table(own, backbone, work / split, workers)
+        for split, own in examples.items()
+    }
+    for split, table in tables.items():
+        write_states(backbone, reading, table, task.dictionary, work / split, workers)
+    return tables["train"]

@@ -30,6 +30,7 @@ class DataParams(Section):
 
     num_pairs: Annotated[int, Field(ge=1)] | None
     completions_per_prompt: Annotated[int, Field(ge=2)] | None
+    label_noise: float = Field(ge=0, le=0.5)
     ties: bool
     edits: EditsParams | None
 
@@ -73,11 +74,21 @@ class Recipe(Section):
     data: DataParams
     training: TrainingParams
 
+    @model_validator(mode="after")
+    def _noise_is_not_seen_through(self) -> "Recipe":
+        if self.data.label_noise and (self.training.mse_weight or self.training.margin):
+            raise ValueError(
+                "data.label_noise flips pairs, but training.mse_weight or training.margin shows "
+                "their exact gold rewards all the same; set mse_weight to 0 and margin to false, "
+                "or label_noise to 0"
+            )
+        return self
+
 
 # What tables and metrics files call other things than reward models.
 RESERVED_NAMES = {
     *("log_prob", "median", "mean_per_length", "oracle", "random", "gold_reward"),
-    *("eval", "pairs", "sft"),
+    *("eval", "pairs", "sft", "gold"),
 }
 
 

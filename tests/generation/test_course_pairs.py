@@ -1,16 +1,19 @@
-"""Completions of ready-made pairs get the gold rewards of this task."""
+"""The course's training sets: completions of its pairs get the gold rewards of this task."""
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from completions_by_hand import TWO_TO_TEN
-from notebook_reference import NotebookLM, gold_rewards, training_set
+from notebook_reference import NotebookLM, gold_rewards, save_training_set, training_set
 
 from goldrm.common.errors import GoldrmError
-from goldrm.generation.course_completions import collect_course_pairs
 from goldrm.generation.preferences import PreferenceDataset
+from goldrm.generation.source import read_source
+from goldrm.generation.source_dataset import SourceDataset
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.series import Prompt, split_of, split_text
 from goldrm.task.task import Task
@@ -20,36 +23,55 @@ ONE_TO_FIVE = Prompt(template=3, start=1, difference=1, terms=5)
 THREE_TO_ELEVEN = Prompt(template=2, start=3, difference=2, terms=5)
 
 
-def collected(
-    sequences: list[tuple[list[int], list[int]]], task: Task, num_pairs: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pairs and completions of the train split."""
-    dataset = PreferenceDataset("train", num_pairs, task)
-    collect_course_pairs(sequences, dataset, task, "training.pt")
-    pairs, completions = (
-        pd.read_parquet(io.BytesIO(buffer.content()))
-        for buffer in (dataset.pairs, dataset.completions)
-    )
-    return pairs, completions
+Collect = Callable[[list[tuple[list[int], list[int]]], int], tuple[pd.DataFrame, pd.DataFrame]]
+
+
+@pytest.fixture
+def collect(task: Task, tmp_path: Path, archives_opened_here: None) -> Collect:
+    """Pairs and completions of the train split, of the sequences of a training set."""
+
+    def collected(
+        sequences: list[tuple[list[int], list[int]]], num_pairs: int
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        path = tmp_path / "training.pt"
+        entries = [
+            [[torch.tensor(pair[side], dtype=torch.int64), torch.tensor(0.0)] for pair in sequences]
+            for side in (0, 1)
+        ]
+        save_training_set(path, entries)
+        dataset = PreferenceDataset("train", num_pairs, task)
+        source = SourceDataset(dataset, task)
+        source.collect(read_source(path, task), path.name)
+        assert not len(source.preferences)
+        pairs, completions = (
+            pd.read_parquet(io.BytesIO(buffer.content()))
+            for buffer in (dataset.pairs, dataset.completions)
+        )
+        return pairs, completions
+
+    return collected
 
 
 def sequence(dictionary: Dictionary, prompt: Prompt, completion: str) -> list[int]:
     return dictionary.encode(f"{prompt.text} {completion}")
 
 
-def test_pairs_of_the_notebooks_training_set(reference_lm: NotebookLM, task: Task):
+def test_pairs_of_the_notebooks_training_set(
+    reference_lm: NotebookLM, collect: Collect, task: Task
+):
     torch.manual_seed(0)
     positive, negative = training_set(
         reference_lm, list(task.dictionary.tokens), 30, max_new_tokens=5
     )
     sequences = [(p[0].tolist(), n[0].tolist()) for p, n in zip(positive, negative, strict=True)]
 
-    pairs, completions = collected(sequences, task, 10)
+    pairs, completions = collect(sequences, 10)
 
     prompts = [split_text(task.dictionary.decode(ids)) for pair in sequences for ids in pair]
     splits = [split_of(found[0], task.params) for found in prompts if found]
-    assert 0 < splits.count("train") < len(splits) == 60  # the others' completions are left out
-    assert len(completions) == splits.count("train")
+    assert 20 < splits.count("train") < len(splits) == 60
+    assert set(completions["prompt_id"].map(task.split_of)) == {"train"}
+    assert len(completions) == 20  # what comes behind the tenth pair isn't trained on
     texts = [{task.dictionary.decode(ids) for ids in pair} for pair in sequences]
     for row in pairs.to_dict("records"):
         assert {f"{row['prompt']} {row[side]}" for side in ("chosen", "rejected")} in texts
@@ -62,7 +84,7 @@ def test_pairs_of_the_notebooks_training_set(reference_lm: NotebookLM, task: Tas
     assert (pairs["margin"] > 0).all()
 
 
-def test_sequences_are_labelled_anew(task: Task):
+def test_sequences_are_labelled_anew(collect: Collect, task: Task):
     """The notebook pads to the longest of three, so a rival's length decides about a reward.
 
     Of 1 2 3 4 5, "1 2 3 4" misses one term by 1 and "1 2 3 4 5 5 5 5 5 7" one by 2. Padded to
@@ -76,7 +98,7 @@ def test_sequences_are_labelled_anew(task: Task):
     assert notebooks[1] > notebooks[0]
 
     sequences = [tuple(sequence(dictionary, ONE_TO_FIVE, text) for text in (long, short))]
-    pairs, _ = collected(sequences, task, 1)
+    pairs, _ = collect(sequences, 1)
     (row,) = pairs.to_dict("records")
 
     assert (row["chosen"], row["rejected"]) == (short, long)
@@ -84,19 +106,19 @@ def test_sequences_are_labelled_anew(task: Task):
     assert row["rejected_gold_reward"] == pytest.approx(1 + 6 / (1 + 0.1 * 2**0.5))
 
 
-def test_pairs_whose_new_labels_are_equal_are_dropped(task: Task):
+def test_pairs_whose_new_labels_are_equal_are_dropped(collect: Collect, task: Task):
     """Both miss one term by 1; only padding to the rival's length tells them apart."""
     dictionary = task.dictionary
     equal = tuple(sequence(dictionary, ONE_TO_FIVE, text) for text in ("1 2 3 4 5 6", "1 2 3 4"))
     differing = tuple(sequence(dictionary, THREE_TO_ELEVEN, text) for text in ("3 5 7 9 11", "3"))
-    pairs, completions = collected([equal, differing], task, 1)
+    pairs, completions = collect([equal, differing], 1)
     assert pairs["prompt"].tolist() == [THREE_TO_ELEVEN.text]
     assert len(completions) == 4
     with pytest.raises(GoldrmError, match=r"training\.pt holds 1 .*pairs\.num_pairs \(2\)"):
-        collected([equal, differing], task, 2)
+        collect([equal, differing], 2)
 
 
-def test_pairs_that_are_counted_are_different_and_of_train_families(task: Task):
+def test_pairs_that_are_counted_are_different_and_of_train_families(collect: Collect, task: Task):
     """Of five pairs one stands there three times and one asks for a series of the test split."""
     unseen = task.space[task.space.ids_in("test")[0]]
     texts = [
@@ -109,36 +131,36 @@ def test_pairs_that_are_counted_are_different_and_of_train_families(task: Task):
         (sequence(task.dictionary, prompt, text), sequence(task.dictionary, prompt, "100"))
         for prompt, text in [*texts, texts[0]]
     ]
-    pairs, completions = collected(sequences, task, 2)
+    pairs, completions = collect(sequences, 2)
     assert pairs["prompt"].tolist() == [THREE_TO_ELEVEN.text, ONE_TO_FIVE.text]
-    assert len(completions) == 8
+    assert len(completions) == 6  # the fifth pair wasn't needed
     with pytest.raises(
         GoldrmError, match=r"training\.pt holds 2 different pairs of the train split"
     ):
-        collected(sequences, task, 3)
+        collect(sequences, 3)
 
 
-def test_empty_training_set_is_refused(task: Task):
+def test_empty_training_set_is_refused(collect: Collect, task: Task):
     with pytest.raises(GoldrmError, match=r"training\.pt holds 0 different pairs"):
-        collected([], task, 1)
+        collect([], 1)
 
 
 @pytest.mark.parametrize("token_id", [129, -1, 10**12])
-def test_ids_outside_the_dictionary_are_refused(task: Task, token_id: int):
+def test_ids_outside_the_dictionary_are_refused(collect: Collect, task: Task, token_id: int):
     good = sequence(task.dictionary, TWO_TO_TEN, "2 4 6")
     with pytest.raises(GoldrmError, match=r"training\.pt: pair 1 .*outside the dictionary's 0…128"):
-        collected([(good, good), (good, [*good, token_id])], task, 1)
+        collect([(good, good), (good, [*good, token_id])], 1)
 
 
 @pytest.mark.parametrize("text", ["", "2 4 6", "generate an arithmetic series with 5 terms"])
-def test_sequences_without_a_prompt_are_refused(task: Task, text: str):
+def test_sequences_without_a_prompt_are_refused(collect: Collect, task: Task, text: str):
     token_ids = task.dictionary.encode(text)
     with pytest.raises(GoldrmError, match=r"training\.pt: pair 0 doesn't begin with"):
-        collected([(token_ids, token_ids)], task, 1)
+        collect([(token_ids, token_ids)], 1)
 
 
 @pytest.mark.parametrize("prompt", [Prompt(1, 2, 2, 20), Prompt(2, 100, 1, 5), Prompt(3, 2, 10, 5)])
-def test_prompts_outside_the_task_are_refused(task: Task, prompt: Prompt):
+def test_prompts_outside_the_task_are_refused(collect: Collect, task: Task, prompt: Prompt):
     token_ids = sequence(task.dictionary, prompt, "2 4 6")
     with pytest.raises(GoldrmError, match=r"training\.pt: the prompt of pair 0, .*task section"):
-        collected([(token_ids, token_ids)], task, 1)
+        collect([(token_ids, token_ids)], 1)

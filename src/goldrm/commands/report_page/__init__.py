@@ -1,0 +1,1 @@
+"""The page of `goldrm report`: what stands on it, and how it looks."""

@@ -1,0 +1,79 @@
+"""Stage optimize_policy@RECIPE: the language model, optimised against a recipe's reward model."""
+
+from typing import Any
+
+import pandas as pd
+
+from goldrm.common.device import set_up
+from goldrm.common.files import read_checked_json, write_json
+from goldrm.common.params import Section, Seed, SharedRuntimeParams
+from goldrm.common.resume import ResumePoint
+from goldrm.common.tables import write_csv, write_parquet
+from goldrm.generation.params import LengthParams
+from goldrm.lm.weights import load_backbone, save_backbone, sft_sha256
+from goldrm.pipeline.paths import DICTIONARY, MODELS, POLICIES, POLICY_CURVES, POLICY_METRICS, SFT
+from goldrm.pipeline.stage import Run, run_stage
+from goldrm.policy.look import headline
+from goldrm.policy.loop import Optimised, optimise
+from goldrm.policy.objective import Objective
+from goldrm.policy.params import PolicyParams
+from goldrm.policy.rewards import gold_reward_function, model_reward_function
+from goldrm.reward_model.model import load_reward_model
+from goldrm.task import dictionary
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.task import Task
+
+
+class Params(Section):
+    """What the stage reads of params.yaml; of the recipes only its own's name."""
+
+    seed: Seed
+    runtime: SharedRuntimeParams
+    task: TaskParams
+    gold_reward: GoldRewardParams
+    sampling: LengthParams
+    policy: PolicyParams
+    models: dict[str, dict[str, Any]]
+
+
+def optimize_policy(params: Params, run: Run) -> None:
+    """data/sft, data/models → data/policies, metrics and what was looked at."""
+    (name,) = params.models
+    device = set_up(params.runtime)
+    tokens = dictionary.load(DICTIONARY, params.task.max_value)
+    task = Task(tokens, params.task, params.gold_reward)
+    objective = Objective(
+        load_backbone(SFT, tokens, device),
+        model_reward_function(load_reward_model(MODELS / name, SFT, tokens, device), task),
+        task,
+        params.policy,
+        params.sampling.max_new_tokens,
+        params.seed,
+    )
+    gold_reward = gold_reward_function(task, params.gold_reward.min)
+    optimised = optimise(objective, gold_reward, ResumePoint(run.work / "training.pt"), run.workers)
+    if optimised is not None:
+        write_policy(name, optimised, objective)
+
+
+def write_policy(name: str, optimised: Optimised, objective: Objective) -> None:
+    """Write what came of a policy: its files as data/sft has them, and what was looked at."""
+    provenance = {
+        "reward": name,
+        "steps": optimised.curve[-1]["step"],
+        "temperature": objective.params.temperature,
+        "sft_sha256": sft_sha256(SFT),
+        "split_seed": read_checked_json(SFT / "config.json").get("split_seed"),
+    }
+    save_backbone(POLICIES / name, objective.frozen.sizes, optimised.state, provenance)
+    looked_at = objective.task.with_prompts(optimised.looked_at)
+    write_parquet(POLICIES / name / "completions.parquet", looked_at)
+    curve = pd.DataFrame(optimised.curve)
+    curve.insert(0, "model", name)
+    curve.insert(1, "seed", objective.seed)
+    write_csv(POLICY_CURVES / f"{name}.csv", curve)
+    write_json(POLICY_METRICS / f"{name}.json", headline(optimised.curve[-1]))
+
+
+if __name__ == "__main__":
+    run_stage(Params, optimize_policy)

@@ -1,0 +1,46 @@
+"""Pairs and completions of a small project, made by hand instead of sampled."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from goldrm.common.tables import write_parquet
+from goldrm.generation.pairs import PAIR_COLUMNS, preference_pairs
+from goldrm.generation.preferences import COMPLETION_COLUMNS
+from goldrm.task.series import Split
+from goldrm.task.task import Task
+
+FAMILIES = 4  # of each split, each with a prompt
+
+
+def write_small_tables(folder: Path, task: Task, recipes: list[str]) -> None:
+    """Write pairs and completions of two splits, and what recipes were trained on.
+
+    Each prompt has its exact series, one that stops a term early and one whose last term is off by
+    1, so three pairs. The recipes were trained on the first two completions.
+    """
+    for split in ("train", "test"):
+        completions = _completions(split, task)
+        pairs = preference_pairs(completions, task)
+        labelled = task.with_prompts(completions)
+        write_parquet(folder / f"data/pairs/{split}.parquet", pairs[list(PAIR_COLUMNS)])
+        columns = list(COMPLETION_COLUMNS)
+        write_parquet(folder / f"data/completions/{split}.parquet", labelled[columns])
+        if split == "train":
+            trained_on = labelled.groupby("group").head(2)
+            for recipe in recipes:
+                write_parquet(folder / f"data/examples/{recipe}.parquet", trained_on)
+
+
+def _completions(split: Split, task: Task) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    prompts = ((i, task.space[i]) for i in task.ids_in(split))
+    # With a difference of 1 both mistakes would be as bad.
+    fitting = {task.family(i): i for i, p in prompts if p.terms == 5 and p.difference > 1}
+    whole = [i for i in fitting.values() if len(task.exact(i)) == 5]
+    for group, prompt_id in enumerate(whole[:FAMILIES]):
+        exact = task.exact(prompt_id)
+        for values in (exact, exact[:-1], (*exact[:-1], exact[-1] - 1)):
+            rows.append(task.series(group, prompt_id, values))
+    return pd.DataFrame(rows)
