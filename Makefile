@@ -12,10 +12,10 @@ export USER ?= $(shell id -u)
 export HOME ?= /nonexistent
 
 HF := .venv-hf/bin/python
-.PHONY: help repro demo debug test test-hf test-report peers lint bench scale seeds ablation chaos upstream setup clean
+.PHONY: help repro demo debug test test-hf test-report peers lint bench scale seeds ablation overoptimization chaos upstream setup clean
 
 help:  ## print this
-	@sed -n 's/^\([a-z-]*\):[a-z. /-]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z-]*\):[a-z. /-]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 repro: setup  ## train and evaluate the reward model
 	goldrm check
@@ -56,6 +56,9 @@ seeds: setup  ## the headlines with three seeds: mean and range (about half an h
 
 ablation: setup  ## the default recipe with one part less or more, three seeds (about an hour and a half on 2 cores)
 	python benchmarks/ablation.py
+
+overoptimization: setup  ## gold reward against KL: policies and the best of n, three seeds
+	python benchmarks/overoptimization.py
 
 peers: .venv-hf/installed  ## TRL's RewardTrainer and transformers.generate beside ours (about 6 minutes on 2 cores)
 	$(HF) benchmarks/peers.py

@@ -5,24 +5,23 @@ completions, in copies of the last commit, one a seed, below .work/ablation. Wri
 metrics/ablation.csv.
 """
 
-import copy
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from shared import ROOT, SEEDS, Commit, ranges, ranges_in_markdown, statistics_by_seed
+from shared import ROOT, SEEDS, Commit, changed, ranges, ranges_in_markdown, statistics_by_seed
 
 from goldrm.common.tables import write_csv
 from goldrm.pipeline.paths import METRICS
 
 # The name of a variant → the one parameter that is another, and its value.
-VARIANTS: dict[str, tuple[str, Any]] = {
-    "no_edits": ("data.edits", None),
-    "no_lengths": ("data.edits.lengths", 0),
-    "with_mistakes": ("data.edits.mistakes", 4),
-    "no_random": ("data.edits.random", 0),
-    "no_further_prompts": ("data.edits.further_prompts", 0),
-    "one_member": ("ensemble.members", 1),
+VARIANTS: dict[str, dict[str, Any]] = {
+    "no_edits": {"data.edits": None},
+    "no_lengths": {"data.edits.lengths": 0},
+    "with_mistakes": {"data.edits.mistakes": 4},
+    "no_random": {"data.edits.random": 0},
+    "no_further_prompts": {"data.edits.further_prompts": 0},
+    "one_member": {"ensemble.members": 1},
 }
 
 
@@ -33,19 +32,8 @@ def variants(params: dict[str, Any]) -> dict[str, Any]:
         params: what params.yaml holds.
     """
     default, recipe = next(iter(params["models"].items()))
-    changed = {name: _changed(recipe, *change) for name, change in VARIANTS.items()}
-    return params | {"models": {default: recipe, **changed}}
-
-
-def _changed(recipe: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """A copy of a recipe with one value changed, which has a dotted name."""
-    changed = copy.deepcopy(recipe)
-    *sections, last = name.split(".")
-    section = changed
-    for each in sections:
-        section = section[each]
-    section[last] = value
-    return changed
+    others = {name: changed(recipe, changes) for name, changes in VARIANTS.items()}
+    return params | {"models": {default: recipe, **others}}
 
 
 def with_differences(table: pd.DataFrame, default: str) -> pd.DataFrame:

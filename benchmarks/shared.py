@@ -1,11 +1,12 @@
 """What the measurements share: copies of a commit, runs with several seeds, tables in Markdown."""
 
+import copy
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,46 +81,74 @@ def _git(folder: Path, *command: str) -> str:
     ).stdout
 
 
-def environment(copy: Path) -> dict[str, str]:
+def changed(recipe: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a recipe with other values.
+
+    Args:
+        recipe: of params.yaml.
+        changes: the values by their dotted names.
+    """
+    other = copy.deepcopy(recipe)
+    for name, value in changes.items():
+        *sections, last = name.split(".")
+        section = other
+        for each in sections:
+            section = section[each]
+        section[last] = value
+    return other
+
+
+def environment(folder: Path) -> dict[str, str]:
     """Of a process that is to run a copy's code, not the installed one, in this Python."""
-    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": copy.absolute() / "src"}
+    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": folder.absolute() / "src"}
     return os.environ | {
         name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])])
         for name, path in first.items()
     }
 
 
-def statistics_by_seed(
-    commit: Commit, name: str, params: dict[str, Any], seeds: Sequence[int]
-) -> pd.DataFrame:
-    """Run the pipeline of a commit with several seeds; go on where an earlier call ended.
+def runs(
+    commit: Commit, name: str, params: dict[str, Any], seeds: Sequence[int], targets: Sequence[str]
+) -> Iterator[tuple[int, Path]]:
+    """Run stages of a commit with several seeds; go on where an earlier call ended.
 
     Args:
         commit: whose code runs.
         name: of the folder below .work in which the copies are.
         params: what their params.yaml is to hold, but for the seed.
         seeds: one a copy.
+        targets: of `dvc repro`.
+
+    Yields:
+        Each seed and its copy, when its stages are done.
+    """
+    for seed in seeds:
+        folder = ROOT / ".work" / name / str(seed)
+        typer.echo(f"seed {seed} of {name}: commit {commit.name[:7]} in {folder}", err=True)
+        commit.copy_to(folder, params | {"seed": seed})
+        command = ["dvc", "repro", *targets]
+        done = subprocess.run(
+            command, cwd=folder, env=environment(folder), stdout=sys.stderr, check=False
+        )
+        if done.returncode:
+            sys.exit(f"dvc repro failed in {folder}. Mend what it says, commit and run this again.")
+        yield seed, folder
+
+
+def statistics_by_seed(
+    commit: Commit, name: str, params: dict[str, Any], seeds: Sequence[int]
+) -> pd.DataFrame:
+    """Run the pipeline of a commit with several seeds, as far as the statistics; see `runs`.
 
     Returns:
         The headlines among metrics/plots/statistics.csv of each copy, with a first column seed.
     """
-    tables: dict[int, pd.DataFrame] = {}
-    for seed in seeds:
-        copy = ROOT / ".work" / name / str(seed)
-        typer.echo(f"seed {seed} of {name}: commit {commit.name[:7]} in {copy}", err=True)
-        commit.copy_to(copy, params | {"seed": seed})
-        _repro(copy)
-        tables[seed] = read_csv(copy / PLOTS / "statistics.csv")
+    tables = {
+        seed: read_csv(folder / PLOTS / "statistics.csv")
+        for seed, folder in runs(commit, name, params, seeds, ["evaluate"])
+    }
     table = pd.concat(tables, names=["seed"]).reset_index("seed")
     return table[table["statistic"].isin(HEADLINES)]
-
-
-def _repro(copy: Path) -> None:
-    """`dvc repro` as far as the statistics, which says on stderr what it does."""
-    command = ["dvc", "repro", "evaluate"]
-    done = subprocess.run(command, cwd=copy, env=environment(copy), stdout=sys.stderr, check=False)
-    if done.returncode:
-        sys.exit(f"dvc repro failed in {copy}. Mend what it says, commit and run this again.")
 
 
 def ranges(table: pd.DataFrame) -> pd.DataFrame:

@@ -145,7 +145,8 @@ def imported_names(node: ast.AST) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("check", "pipeline"), ("summary", "pipeline"), ("serve", "serve")]
+    ("command", "extra"),
+    [("check", "pipeline"), ("summary", "pipeline"), ("report", "report"), ("serve", "serve")],
 )
 def test_extra_that_a_command_needs_is_named(venv: Path, project: Path, command: str, extra: str):
     done = run(venv / "bin/goldrm", command, folder=project)

@@ -1,6 +1,8 @@
 """`goldrm compare`: two models on the same pairs."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,8 +10,10 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+import goldrm
 from goldrm.commands.cli import app
 from goldrm.commands.trained import load_trained
+from goldrm.reward_model.model import read_reward_model_config, save_reward_model
 
 pytestmark = pytest.mark.usefixtures("small_project")
 MODELS = ("token_damage", "notebook")
@@ -22,18 +26,22 @@ def rows_of(*models: str) -> dict[str, dict[str, float]]:
     return {row["statistic"]: row for row in rows}
 
 
+def rewards_and_gold(model: goldrm.TrainedModel, split: str) -> tuple[np.ndarray, np.ndarray]:
+    table = pd.read_parquet(f"data/completions/{split}.parquet")
+    rewards = model.score(table["prompt"].tolist(), table["completion"].tolist())
+    return np.array(rewards), table["gold_reward"].to_numpy()
+
+
 def test_values_are_those_of_the_test_split():
     rows = rows_of(*MODELS)
     pairs = pd.read_parquet("data/pairs/test.parquet")
-    completions = pd.read_parquet("data/completions/test.parquet")
     for name, column in zip(MODELS, ("value", "other_value"), strict=True):
         model = load_trained(name)
         chosen, rejected = (
             np.array(model.score(pairs["prompt"].tolist(), pairs[side].tolist()))
             for side in ("chosen", "rejected")
         )
-        texts = completions["prompt"].tolist(), completions["completion"].tolist()
-        reward, gold = np.array(model.score(*texts)), completions["gold_reward"]
+        reward, gold = rewards_and_gold(model, "test")
         assert rows["accuracy"][column] == pytest.approx((chosen > rejected).mean())
         correlation = stats.spearmanr(reward, gold).statistic
         assert rows["spearman"][column] == pytest.approx(correlation, abs=1e-6)
@@ -43,6 +51,39 @@ def test_values_are_those_of_the_test_split():
         assert row["low"] <= row["difference"] <= row["high"]
         assert row["families"] == 4
     assert (rows["accuracy"]["n"], rows["mae"]["n"]) == (12, 12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_error_of_a_model_taught_by_ranking_alone_is_on_the_gold_scale(sign: int):
+    """By the straight line nearest to the validation completions, which doesn't fall."""
+    shutil.copy("data/completions/train.parquet", "data/completions/validation.parquet")
+    folder, before = Path("data/models/notebook"), rows_of(*MODELS)
+    config = read_reward_model_config(folder)
+    state = dict(load_trained("notebook").reward_model.members[0].state_dict())
+    *_, weight, bias = state
+    state |= {name: sign * state[name] for name in (weight, bias)}
+    save_reward_model(
+        folder,
+        [state],
+        config.readout,
+        config.ensemble,
+        config.sft_sha256,
+        config.best,
+        on_gold_scale=False,
+    )
+    model = load_trained("notebook")
+    slope, intercept = np.polyfit(*rewards_and_gold(model, "validation"), 1)
+    reward, gold = rewards_and_gold(model, "test")
+    if slope < 0:
+        slope, intercept = 0.0, rewards_and_gold(model, "validation")[1].mean()
+    rows = rows_of(*MODELS)
+    expected = abs(slope * reward + intercept - gold).mean()
+    assert rows["mae"]["other_value"] == pytest.approx(expected, abs=1e-4)
+    assert rows["mae"]["other_value"] < before["mae"]["other_value"] - 0.1
+    assert rows["mae"]["value"] == before["mae"]["value"]
+    ranked = rows["accuracy"]["other_value"], rows["spearman"]["other_value"]
+    right, correlation = before["accuracy"]["other_value"], before["spearman"]["other_value"]
+    assert ranked == pytest.approx((right, correlation) if sign > 0 else (1 - right, -correlation))
 
 
 def test_a_model_is_as_good_as_itself():

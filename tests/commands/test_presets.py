@@ -24,7 +24,7 @@ def test_demo_runs_all_stages_and_leaves_the_project_alone(tmp_path: Path):
     project.commit("whole sizes")
     done = project.run("goldrm", "try", "demo")
     assert stages_run(done.stderr) == STAGES
-    assert "accuracy on unseen pairs, 95 % interval  this folder's run\n" in done.stdout
+    assert "accuracy on unseen pairs, with its interval  this folder's run\n" in done.stdout
     assert project.run("git", "status", "--porcelain").stdout == ""
     assert not (project.folder / "data/models").exists()
     assert not (project.folder / "dvc.lock").exists()
@@ -85,3 +85,10 @@ def test_preset_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "presets/wrong.yaml").write_text("pairs: {pairs: 3}\n")
     with pytest.raises(GoldrmError, match="presets/wrong.yaml: pairs.pairs is not a parameter"):
         presets.set_up(tmp_path / "tried", "wrong")
+
+
+def test_git_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GoldrmError, match="needs Git, which isn't installed. Install it."):
+        presets.set_up(tmp_path / "tried", "debug")

@@ -251,6 +251,30 @@ def test_a_figure_that_no_sentence_is_known_of_is_shown_too(
     assert any("metrics/plots/mine.csv" in text for text in page.texts["figcaption"])
 
 
+@pytest.mark.parametrize(
+    ("entry", "source"),
+    [
+        ("plots:\n  - mine: {x: a, y: {other.csv: b}}\n", "mine"),
+        (
+            "  mine:\n    cmd: 'true'\n    outs: [x]\n"
+            "    plots:\n      - other.csv: {cache: false, x: a, y: b}\n",
+            "other.csv, an earlier run's",
+        ),
+    ],
+    ids=["of no stage", "in another folder"],
+)
+def test_a_figure_that_is_elsewhere_is_shown_too(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, source: str
+):
+    text = (project / "dvc.yaml").read_text()
+    monkeypatch.chdir(changed(project, tmp_path, "dvc.yaml", f"{text}\n{entry}"))
+    Path("other.csv").write_text("a,b\n1,7\n")
+    page = Page(render())
+    assert page.texts["figcaption"].count(f" {source}") == 1
+    first_rows = [spec["data"]["values"][0] for spec in specs(page)]
+    assert [(row["a"], row["b"]) for row in first_rows if "a" in row] == [("1", "7")]
+
+
 def test_the_command_writes_the_page_and_says_where(html: str):
     result = CliRunner().invoke(app, ["report"])
     assert (result.exit_code, result.stdout) == (0, "report.html\n")

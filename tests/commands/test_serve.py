@@ -221,3 +221,5 @@ def test_address_that_cannot_be_used_is_a_sentence(server: Server):
         listening("127.0.0.1", server.port)
     with pytest.raises(goldrm.GoldrmError, match="listen at 192.0.2.1, port 0: Cannot assign"):
         listening("192.0.2.1", 0)
+    with pytest.raises(goldrm.GoldrmError, match="port 0: no host has such a name. Choose another"):
+        listening("a" * 64, 0)

@@ -113,7 +113,7 @@ def test_lines_of_what_was_not_run_here_say_whose_they_are_and_why(
         *("the commit's", "an earlier run's", "the commit's"),
         *["this folder's run"] * 4,
     ]
-    assert "accuracy on unseen pairs, 95 % interval  the commit's\n" in text
+    assert "accuracy on unseen pairs, with its interval  the commit's\n" in text
     assert "metrics/plots/probes.png  the commit's\n" in text
     lines = [line.split() for line in text.splitlines()]
     assert ["train_rm@token_damage", "missing:", "data/models/token_damage"] in lines
@@ -159,7 +159,7 @@ def test_missing_metrics_are_named_and_the_others_shown(project: Path, recipes: 
     lines = summarise(recipes, ALL_HERE).splitlines()
     assert " ".join(lines[3].split()) == "notebook missing: `dvc repro` makes it"
     assert lines[2].split()[:3] == ["token_damage", "a", "2"]
-    assert "accuracy on unseen pairs, 95 % interval  missing: `dvc repro` makes it" in lines
+    assert "accuracy on unseen pairs, with its interval  missing: `dvc repro` makes it" in lines
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,9 @@ def test_what_cannot_be_sampled_is_said(
 ):
     with pytest.raises(error, match=said):
         model.sample(*arguments)
-    with pytest.raises(ValueError, match="temperature -0.5"):
-        model.sample([PROMPT], temperature=-0.5)
+    for temperature in (-0.5, 1e-9, float("nan")):
+        with pytest.raises(ValueError, match=f"temperature is {temperature}"):
+            model.sample([PROMPT], temperature=temperature)
 
 
 def test_reward_func_takes_texts_and_token_ids(model: goldrm.TrainedModel, dictionary: Dictionary):

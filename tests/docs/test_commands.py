@@ -34,7 +34,7 @@ SHELLS_OWN = {"cd", "cp", "curl", "git", "mkdir", "source", "tar"}
 # What takes long, needs an extra, or is about a whole run; it is tested elsewhere.
 NOT_RUN = {"serve", "try", "report", "check", "hf"}
 PROMPT = "generate an arithmetic series with 5 terms starting with value 10 and common difference 3"
-STAND_FOR = {"PROMPT": PROMPT, "COMPLETION": "10 13 16 19 22"}
+STAND_FOR = {"PROMPT": PROMPT, "COMPLETION": "10 13 16 19 22", "FILE": "written.jsonl"}
 
 
 def commands_of(page: Path) -> Iterator[list[str]]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from goldrm.commands.trained import TrainedModel, load_trained
 from goldrm.common.tables import read_parquet
 from goldrm.evaluation.comparison import differences, error_difference
@@ -16,6 +18,7 @@ from goldrm.evaluation.params import EvaluateParams
 from goldrm.pipeline.paths import COMPLETIONS, PAIRS
 from goldrm.statistics import metrics
 from goldrm.statistics.bootstrap import Bootstrap
+from goldrm.task.series import Split
 
 
 def compared(model: str, other: str, params: EvaluateParams, seed: int) -> list[dict[str, Any]]:
@@ -31,12 +34,15 @@ def compared(model: str, other: str, params: EvaluateParams, seed: int) -> list[
         GoldrmError: as `load_trained` does; or when a table is missing or damaged.
     """
     bootstrap = Bootstrap(params.bootstrap_samples, params.confidence, seed)
-    both = own, others = [_judged(load_trained(name)) for name in (model, other)]
-    values = {"accuracy": [pairs_right(each.pairs).mean() for each in both]}
-    rewards = [rewards_and_gold(each.completions) for each in both]
-    values["spearman"] = [metrics.spearman(*each) for each in rewards]
-    values["mae"] = [abs(reward - gold_reward).mean() for reward, gold_reward in rewards]
-    tables = (differences(own, others, bootstrap), error_difference(own, others, bootstrap))
+    models = [load_trained(name) for name in (model, other)]
+    judged = [_judged(trained) for trained in models]
+    predicted = [_to_gold_scale(*both) for both in zip(models, judged, strict=True)]
+    values = {
+        "accuracy": [pairs_right(each.pairs).mean() for each in judged],
+        "spearman": [metrics.spearman(*rewards_and_gold(each.completions)) for each in judged],
+        "mae": [_mae(each.completions) for each in predicted],
+    }
+    tables = (differences(*judged, bootstrap), error_difference(*predicted, bootstrap))
     return [
         {
             "statistic": row["statistic"],
@@ -56,9 +62,28 @@ def compared(model: str, other: str, params: EvaluateParams, seed: int) -> list[
 
 def _judged(trained: TrainedModel) -> EvaluationData:
     """The test split's pairs and completions with a model's rewards, and nothing else."""
-    completions = distinct_completions(read_parquet(COMPLETIONS / "test.parquet"), trained.task)
-    rewards = trained.score(completions["prompt"].tolist(), completions["completion"].tolist())
-    completions = completions.assign(reward=rewards)
+    completions = _with_rewards("test", trained)
     pairs = pairs_with_rewards(read_parquet(PAIRS / "test.parquet"), completions)
     nothing = completions[:0]
     return EvaluationData(pairs, completions, *[nothing] * 4)
+
+
+def _to_gold_scale(trained: TrainedModel, judged: EvaluationData) -> EvaluationData:
+    """The same rewards on the gold rewards' scale, as the evaluation brings them there."""
+    if trained.reward_model.on_gold_scale:
+        return judged
+    validation = _with_rewards("validation", trained)
+    return judged.rescaled(metrics.rising_line(*rewards_and_gold(validation)))
+
+
+def _with_rewards(split: Split, trained: TrainedModel) -> pd.DataFrame:
+    """A split's distinct completions with a model's rewards."""
+    path = COMPLETIONS / f"{split}.parquet"
+    completions = distinct_completions(read_parquet(path), trained.task)
+    rewards = trained.score(completions["prompt"].tolist(), completions["completion"].tolist())
+    return completions.assign(reward=rewards)
+
+
+def _mae(completions: pd.DataFrame) -> float:
+    reward, gold_reward = rewards_and_gold(completions)
+    return abs(reward - gold_reward).mean()

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from goldrm.commands.model_cards import language_model_card, reward_model_card
 from goldrm.commands.trained import TrainedModel
-from goldrm.common.random_streams import random_stream
+from goldrm.evaluation.families import drawn_test_prompts, family_names
 from goldrm.huggingface.decoding import complete_as_exported
 from goldrm.huggingface.export import write_language_model, write_reward_model
 from goldrm.lm.model import Backbone
@@ -50,14 +49,12 @@ def exported_exact_match(backbone: Backbone, task: Task, seed: int) -> Estimate:
 
     It decodes greedily, and its padding is the exported tokenizer's.
     """
-    with random_stream(seed, "exported exact match"):
-        order = torch.randperm(len(test_ids := task.ids_in("test"))).tolist()
-    prompt_ids = [test_ids[index] for index in order[:MEASURED_PROMPTS]]
+    prompt_ids = drawn_test_prompts(task, MEASURED_PROMPTS, seed)
     prompts = [task.dictionary.encode(task.space[prompt_id].text) for prompt_id in prompt_ids]
     completions = complete_as_exported(backbone, prompts)
     exact = [
         tuple(task.dictionary.integers_in(completion)) == task.exact(prompt_id)
         for prompt_id, completion in zip(prompt_ids, completions, strict=True)
     ]
-    families = [" ".join(map(str, task.family(prompt_id))) for prompt_id in prompt_ids]
-    return share(np.array(exact, float), np.array(families), CONFIDENCE)
+    families = np.array(family_names(prompt_ids, task))
+    return share(np.array(exact, float), families, CONFIDENCE)

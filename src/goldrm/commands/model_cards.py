@@ -71,7 +71,7 @@ inputs = tokenizer([prompt + " 10 13 16 19 22"], return_tensors="pt", padding=Tr
 print(model(**inputs).logits[:, 0].tolist())
 ```
 
-On families that no training has met, with intervals of 95 % over families:
+On families that no training has met, with intervals over families:
 
 {table}
 Pairs it was trained on are ranked right in {train} of all cases, those of the validation split in

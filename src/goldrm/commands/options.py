@@ -64,10 +64,10 @@ def _with_extras_named(command: Callable[A, None], *args: A.args, **kwargs: A.kw
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0].replace("_", "-")
         for requirement in requires("goldrm") or []:
-            extra = re.match(rf"{name}\b(?!-).*\bextra == .(\w+)", requirement)
+            extra = re.match(rf"({name}(?:-python)?)\b(?!-).*\bextra == .(\w+)", requirement)
             if extra:
                 raise GoldrmError(
-                    f"this needs the package {name}. Run `pip install 'goldrm[{extra[1]}]'`."
+                    f"this needs the package {extra[1]}. Run `pip install 'goldrm[{extra[2]}]'`."
                 ) from None
         raise
 

@@ -16,6 +16,7 @@ from dvc.scm import SCMError
 from goldrm.common.errors import GoldrmError
 
 MOST_SHOWN = 4  # names of what has changed
+GIT = ("git", "-c", "safe.directory=*")  # in whoever's folder
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _difference(stage: Any) -> str:
 
 def _is_committed(path: Path) -> bool:
     """Whether a file is as the last commit has it; False where there is no Git."""
-    command = ["git", "-c", "safe.directory=*", "show", f"HEAD:./{path.as_posix()}"]
+    command = (*GIT, "show", f"HEAD:./{path.as_posix()}")
     try:
         shown = subprocess.run(command, capture_output=True, check=False)
         return shown.returncode == 0 and shown.stdout == path.read_bytes()

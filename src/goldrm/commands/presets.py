@@ -59,7 +59,8 @@ def set_up(folder: Path, preset: str) -> None:
     """Make a project of this one's code and data and a preset's parameters; an old one goes.
 
     Raises:
-        GoldrmError: when there is no such preset, or params.yaml doesn't allow what it says.
+        GoldrmError: when there is no such preset, params.yaml doesn't allow what it says, or Git
+            isn't installed.
     """
     from ruamel.yaml import YAML
 
@@ -86,7 +87,10 @@ def set_up(folder: Path, preset: str) -> None:
     (folder / ".dvc/plots").symlink_to(Path(".dvc/plots").absolute())
     config = DVC_CONFIG.format(folder=folder.absolute(), root=Path.cwd())
     (folder / ".dvc/config").write_text(config, encoding="utf-8")
-    subprocess.run(("git", "init", "--quiet", folder), check=True)
+    try:
+        subprocess.run(("git", "init", "--quiet", folder), check=True)
+    except FileNotFoundError:
+        raise GoldrmError("this needs Git, which isn't installed. Install it.") from None
 
 
 def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ def _metrics(path: Path) -> dict[str, Any] | None:
 
 def _accuracies(path: Path, origins: Origins) -> list[str]:
     """Every scorer's accuracy on the test split with its interval, a line each."""
-    title = "accuracy on unseen pairs, 95 % interval"
+    title = "accuracy on unseen pairs, with its interval"
     if not path.exists():
         return [f"{title}  {MISSING}"]
     rows = _accuracy_rows(path)

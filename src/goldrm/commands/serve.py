@@ -52,8 +52,9 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no host has such a name"
         raise GoldrmError(
-            f"nothing can listen at {host}, port {port}: {error.strerror}. Choose another --port "
-            "or --host."
+            f"nothing can listen at {host:.80}, port {port}: {reason}. Choose another --port or "
+            "--host."
         ) from None

@@ -16,7 +16,7 @@ from goldrm.common.params import Section, checked
 from goldrm.common.random_streams import random_stream
 from goldrm.common.yaml_file import read_yaml
 from goldrm.generation.decoding import complete
-from goldrm.generation.params import SamplingParams
+from goldrm.generation.params import LOWEST_TEMPERATURE, SamplingParams
 from goldrm.pipeline.paths import DICTIONARY, MODELS, SFT
 from goldrm.reward_model.model import RewardModel, load_reward_model
 from goldrm.task import dictionary
@@ -53,6 +53,8 @@ class TrainedModel:
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """The reward of each completion, on the gold reward's scale (1 to 7 by default).
+
+        Where ranking alone taught the model it is on a scale of its own, whose mean is about 0.
 
         Args:
             prompts: the prompt of each completion.
@@ -96,7 +98,7 @@ class TrainedModel:
         Args:
             prompts: what is completed.
             n: completions of each.
-            temperature: of the softmax, 0 or more; None: params.yaml's.
+            temperature: of the softmax; None: params.yaml's.
             dropout: whether the language model's is on, as in the notebook; None: params.yaml's.
             seed: the same arguments give the same texts; the caller's random streams aren't used.
 
@@ -105,10 +107,12 @@ class TrainedModel:
 
         Raises:
             GoldrmError: when a prompt is empty or too long, or a word isn't in the dictionary.
-            ValueError: when `n` is below 1, or `temperature` below 0.
+            ValueError: when `n` is below 1, or `temperature` neither 0 nor 0.001 or more.
         """
-        if n < 1 or (temperature or 0) < 0:
-            raise ValueError(f"n is {n} and temperature {temperature}; they must be 1, 0 or more")
+        if n < 1:
+            raise ValueError(f"n is {n}; it must be 1 or more")
+        if temperature and not temperature >= LOWEST_TEMPERATURE:
+            raise ValueError(f"temperature is {temperature}; it must be 0, or 0.001 or more")
         sampling, backbone = self.sampling, self.reward_model.backbone
         token_ids = [self._encoded(prompt) for prompt in prompts for _ in range(n)]
         backbone.train(sampling.dropout if dropout is None else dropout)

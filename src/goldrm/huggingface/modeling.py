@@ -36,7 +36,7 @@ class GoldrmConfig(PreTrainedConfig):
 
 
 class GoldrmForSequenceClassification(PreTrainedModel):
-    """Rewards of prompt + completion, on the gold reward's scale, as the one label's logits."""
+    """Rewards of prompt + completion, those of `goldrm score`, as the one label's logits."""
 
     config_class = GoldrmConfig
     _tied_weights_keys = {}  # noqa: RUF012

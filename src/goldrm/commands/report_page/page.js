@@ -38,9 +38,9 @@ function fitted(all, room) {
 }
 
 set_or_remove_dark_class();
-for (const place of document.querySelectorAll(".plot")) {
-  const spec = JSON.parse(place.nextElementSibling.textContent);
-  await vegaEmbed(place, fitted(spec, place.clientWidth), options);
+for (const plot of document.querySelectorAll(".plot")) {
+  const spec = JSON.parse(plot.nextElementSibling.textContent);
+  await vegaEmbed(plot, fitted(spec, plot.clientWidth), options);
 }
 for (const table of document.querySelectorAll("table.searchable")) {
   new DataTable(table, { autoWidth: false, order: [] });

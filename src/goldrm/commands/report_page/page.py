@@ -17,7 +17,7 @@ from typing import Any
 import vl_convert
 from jinja2 import Environment, StrictUndefined
 
-from goldrm.commands.origin import Origins, find_origins
+from goldrm.commands.origin import GIT, Origins, find_origins
 from goldrm.commands.params import PARAMS
 from goldrm.commands.report_page import tables
 from goldrm.commands.report_page.project import Plot, Project, read_project
@@ -28,7 +28,6 @@ from goldrm.pipeline.environment import ENVIRONMENT
 from goldrm.pipeline.paths import PAIRS, PLOTS
 
 TALL = 60  # rows of a table whose figure is taller than two others
-GIT = ("git", "-c", "safe.directory=*")
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Shown:
     text: str | None = None
 
     @property
-    def place(self) -> str:
-        """Where it stands: wide over the whole page, tall beside two others, else beside one."""
+    def layout(self) -> str:
+        """Its room: the whole width, as tall as two others, or normal, beside one."""
         if self.spec is None or "facet" in self.spec:
             return "wide"
         in_lines = isinstance(self.spec.get("height"), dict)
@@ -96,10 +95,13 @@ def _of_datatables(kind: str) -> bytes:
 def _shown(project: Project, origins: Origins) -> Iterator[Shown]:
     """All that stands on the page, in its order."""
 
+    def source(path: Path) -> str:
+        stage = project.stage_of(path)
+        return str(path) if stage is None else f"{path}, {origins.of(stage, path)}"
+
     def result(name: str, title: str, path: Path, table: Callable[[], Table]) -> Shown:
-        source = f"{path}, {origins.of(project.stage_of(path), path)}"
         try:
-            return _captioned(name, title, source, table=table() if path.exists() else None)
+            return _captioned(name, title, source(path), table=table() if path.exists() else None)
         except (AttributeError, LookupError, StopIteration, TypeError, ValueError):
             raise GoldrmError(f"{path} is damaged. `dvc repro` makes it again.") from None
 
@@ -108,7 +110,7 @@ def _shown(project: Project, origins: Origins) -> Iterator[Shown]:
     yield result("headline", "Every judge on unseen pairs", statistics, tables.headline)
     yield result("default", "The default in full", statistics, tables.of_the_default)
     for plot in project.plots:
-        yield _plotted(plot, f"{plot.path}, {origins.of(project.stage_of(plot.path), plot.path)}")
+        yield _plotted(plot, source(plot.path))
     pairs = PAIRS / "test.parquet"
     yield result("test_pairs", "Pairs of unseen families", pairs, tables.unseen_pairs)
     params = PARAMS.read_text(encoding="utf-8")

@@ -39,10 +39,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plot:
-    """A table of metrics/plots and how it is drawn.
+    """A plot of dvc.yaml: a table and how it is drawn.
 
     Attributes:
-        path: of the table.
+        path: of the table; of a plot of several tables, which is no stage's, its name.
         title: as in dvc.yaml.
         rows: of the table, all values as texts; none where it is missing.
         spec: in Vega-Lite; empty where the table is missing.
@@ -56,7 +56,8 @@ class Plot:
     @property
     def name(self) -> str:
         """The table's name in metrics/plots, or that of the folder of such tables."""
-        return Path(self.path.relative_to(PLOTS).parts[0]).stem
+        path = self.path.relative_to(PLOTS) if self.path.is_relative_to(PLOTS) else self.path
+        return Path(path.parts[0]).stem
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ class Project:
     stages: list[Stage]
     plots: list[Plot]
 
-    def stage_of(self, path: Path) -> str:
-        """The name of the stage that writes a file, or the folder that it is in."""
+    def stage_of(self, path: Path) -> str | None:
+        """The name of the stage that writes a file, or the folder that it is in; None: none."""
         either = {path, *path.parents}
-        return next(stage.name for stage in self.stages if not either.isdisjoint(stage.written))
+        writing = (stage.name for stage in self.stages if not either.isdisjoint(stage.written))
+        return next(writing, None)
 
 
 def read_project() -> Project:
@@ -127,7 +129,7 @@ def _plot(renderer: VegaRenderer, titles: dict[Path, str]) -> Plot:
         spec.pop(taken, None)
     added = {REVISION, FILENAME, FIELD}  # DVC's own columns
     rows = [{k: v for k, v in row.items() if k not in added} for row in renderer.datapoints]
-    return Plot(path, titles[path], rows, _without_revision(spec))
+    return Plot(path, titles.get(path, path.stem), rows, _without_revision(spec))
 
 
 def _without_revision(spec: Any) -> Any:

@@ -1,0 +1,24 @@
+"""A small project whose recipes are trained, as the measurements find it in a copy."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small_project import write_small_project
+from small_tables import write_small_tables
+
+from goldrm.common.files import read_checked_json, write_checked_json
+from goldrm.task.task import Task
+
+
+@pytest.fixture
+def project(tmp_path: Path, task: Task) -> Path:
+    """Its second recipe has learned from the order of pairs alone."""
+    folder = tmp_path / "project"
+    write_small_project(folder)
+    write_small_tables(folder, task, [])
+    completions = folder / "data/completions"
+    shutil.copy(completions / "test.parquet", completions / "validation.parquet")
+    config = folder / "data/models/notebook/config.json"
+    write_checked_json(config, read_checked_json(config) | {"on_gold_scale": False})
+    return folder
