@@ -84,6 +84,17 @@ def test_own_pairs_are_looked_through(check: Check, row: str, num_pairs: int, na
             check(pairs=pairs)
 
 
+@pytest.mark.parametrize("changes", [{"margin": True}, {"rank_weight": 0.0}], ids=str)
+def test_own_pairs_need_a_ranking_loss_without_a_margin(
+    check: Check, params: Params, changes: dict[str, Any]
+):
+    Path("own.csv").write_text("prompt,chosen,rejected\nwrite 7,7,8\n")
+    recipe = params.models["notebook"].model_dump()
+    recipe["training"] |= changes
+    with pytest.raises(GoldrmError, match=r"Set models\.notebook\.training\.rank_weight above 0"):
+        check(pairs={"source": "own.csv", "num_pairs": 1}, models={"notebook": recipe})
+
+
 def test_files_that_are_elsewhere_are_not_fetched(check: Check):
     check(sft={"source": "https://127.0.0.1:1/model.pkl"})
 

@@ -35,8 +35,8 @@ def pair_of(task: Task, prompt_id: int, rejected: str = "100", gold: bool = Fals
     return SourcePair(prompt_id, prompt, answer(task, prompt_id), rejected, has_gold_rewards=gold)
 
 
-def own_pair(chosen: str, rejected: str = "100") -> SourcePair:
-    return SourcePair(NO_PROMPT_ID, "write a series", chosen, rejected, has_gold_rewards=False)
+def own_pair(chosen: str, rejected: str = "100", prompt: str = "write a series") -> SourcePair:
+    return SourcePair(NO_PROMPT_ID, prompt, chosen, rejected, has_gold_rewards=False)
 
 
 def test_both_kinds_are_collected_by_themselves(task: Task):
@@ -60,7 +60,7 @@ def test_both_kinds_are_collected_by_themselves(task: Task):
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_what_is_about_another_splits_family_is_left_out(task: Task, split: str):
-    """By the prompt, or by the series that an answer to any prompt spells."""
+    """By the prompt, or by the series that an answer, or a prompt that isn't the task's, spells."""
     train, unseen = task.ids_in("train")[0], task.ids_in(split)[0]  # pyright: ignore[reportArgumentType]
     spelled = answer(task, unseen)
     pairs = [
@@ -69,12 +69,13 @@ def test_what_is_about_another_splits_family_is_left_out(task: Task, split: str)
         pair_of(task, train, spelled),
         own_pair(spelled),
         own_pair("100", spelled),
+        own_pair("100", prompt=f"write a series {spelled}"),
     ]
     dataset = collected(pairs, ALL_PAIRS, task)
     assert dataset.num_pairs == 1
     rows = dataset.statistics().set_index("statistic")
-    assert (rows["value"]["unseen"], rows["n"]["unseen"]) == (4 / 5, 5)
-    assert "4 of 5 are about families" in dataset.summary()
+    assert (rows["value"]["unseen"], rows["n"]["unseen"]) == (5 / 6, 6)
+    assert "5 of 6 are about families" in dataset.summary()
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])

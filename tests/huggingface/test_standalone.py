@@ -43,7 +43,7 @@ def test_the_folder_scores_alone(
 ):
     texts = json.dumps([f"{prompt} {completion}" for prompt, completion in PAIRED])
     done = subprocess.run(
-        [sys.executable, "-I", "-c", SCORE, str(exported), kind, texts],
+        [sys.executable, "-IB", "-c", SCORE, str(exported), kind, texts],
         cwd=tmp_path,
         text=True,
         capture_output=True,

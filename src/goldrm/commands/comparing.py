@@ -42,7 +42,10 @@ def compared(model: str, other: str, params: EvaluateParams, seed: int) -> list[
         "spearman": [metrics.spearman(*rewards_and_gold(each.completions)) for each in judged],
         "mae": [_mae(each.completions) for each in predicted],
     }
-    tables = (differences(*judged, bootstrap), error_difference(*predicted, bootstrap))
+    tables = (
+        differences(judged[0], judged[1], bootstrap),
+        error_difference(predicted[0], predicted[1], bootstrap),
+    )
     return [
         {
             "statistic": row["statistic"],

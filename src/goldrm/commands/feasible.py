@@ -21,6 +21,7 @@ from goldrm.task import dictionary
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.series import SPLITS, TEMPLATES
 from goldrm.task.task import Task
+from goldrm.training.params import refuse_unranked
 
 # What stages write, and DVC removes before they do.
 OUTPUTS = (
@@ -48,7 +49,11 @@ def refuse_infeasible(params: Params) -> None:
     if params.pairs.source is not None:
         labelled = PreferenceDataset("train", params.pairs.num_wanted("train"), task)
         pairs = read_source(Path(params.pairs.source), task)
-        SourceDataset(labelled, task).collect(pairs, params.pairs.source)
+        source = SourceDataset(labelled, task)
+        source.collect(pairs, params.pairs.source)
+        if len(source.preferences):
+            for name, recipe in params.models.items():
+                refuse_unranked(recipe.training, f"models.{name}.training.")
     if "://" not in params.sft.source:
         _refuse_other_sizes(params, _local_sizes(params, tokens))
 

@@ -292,8 +292,8 @@ def policies(curves: pd.DataFrame) -> Figure:
         "language model is optimised against each reward, by how far it has gone from where it "
         "started. Left: the reward that it is optimised for; middle: what that is worth in truth; "
         "right: share of exact answers, decoded greedily. Where the left one rises and the middle "
-        "one falls, the reward is over-optimised. Bands are intervals of the change since the "
-        "start.",
+        "one falls, the reward is over-optimised. Lines up and down: intervals of the change since "
+        "the start.",
         panels=3,
         width=4.6,
     )
@@ -304,11 +304,9 @@ def policies(curves: pd.DataFrame) -> Figure:
             for panel, name in zip(axes, ways, strict=True):
                 panel.plot(distance, rows[name], label=model, markersize=4, **style)
                 if f"{name}_gain" in rows:
+                    low, high = (rows[f"{name}_gain_{end}"] for end in ("low", "high"))
                     start = rows[name] - rows[f"{name}_gain"]
-                    low, high = (start + rows[f"{name}_gain_{end}"] for end in ("low", "high"))
-                    panel.fill_between(
-                        distance, low, high, color=style["color"], alpha=0.12, linewidth=0
-                    )
+                    panel.vlines(distance, start + low, start + high, color=style["color"])
     for panel, label in zip(axes, ways.values(), strict=True):
         panel.set(xlabel="√KL, in √nats a completion", ylabel=label)
     _legend(figure, axes)

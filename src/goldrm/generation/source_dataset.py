@@ -1,5 +1,6 @@
 """What is trained on of somebody's pairs: those of the train split's prompts, and of no task's."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -31,7 +32,7 @@ class SourceDataset:
         self.labelled = labelled
         self.preferences = ParquetBuffer(PREFERENCE_COLUMNS)
         self._task = task
-        self._seen: set[int] = set()  # hashes of 64 bits of all preferences that were met
+        self._seen: set[bytes] = set()  # hashes of 64 bits of all preferences that were met
         self._counts: Counter[str] = Counter()
 
     @property
@@ -80,7 +81,8 @@ class SourceDataset:
     def _collect_preferences(self, pairs: Sequence[SourcePair]) -> None:
         new: list[SourcePair] = []
         for pair in pairs:
-            key = hash((pair.prompt, pair.chosen, pair.rejected))
+            texts = "\0".join((pair.prompt, pair.chosen, pair.rejected))
+            key = hashlib.blake2b(texts.encode(), digest_size=8).digest()
             if key not in self._seen and not self._is_unseen(pair):
                 new.append(pair)
                 self._count_agreement(pair)
@@ -92,7 +94,10 @@ class SourceDataset:
         task = self._task
         if pair.prompt_id != NO_PROMPT_ID and task.split_of(pair.prompt_id) != "train":
             return True
-        spelled = {task.split_spelled(self._values(text)) for text in (pair.chosen, pair.rejected)}
+        texts = [pair.chosen, pair.rejected]
+        if pair.prompt_id == NO_PROMPT_ID:  # which may give an example
+            texts.append(pair.prompt)
+        spelled = {task.split_spelled(self._values(text)) for text in texts}
         return not spelled <= {"train", None}
 
     def _values(self, text: str) -> list[int]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.build import empty_readout
-from goldrm.reward_model.ensemble import combined
+from goldrm.reward_model.ensemble import ensemble_rewards
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
 from goldrm.reward_model.readout import Readout
 from goldrm.task.series import split_text
@@ -69,11 +69,10 @@ class Rewards(nn.Module):
     def _rewards(
         self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
     ) -> Float[Tensor, " batch"]:
-        members = [member.eval() for member in self.members if isinstance(member, Readout)]
+        members = [member for member in self.members if isinstance(member, Readout)]
         reading = members[0].reading
         states = reading.read(reading.reader(self.backbone), prompts, completions)
-        rewards = torch.stack([member.unbounded(states) for member in members])
-        return members[0].bounded(combined(rewards, self._ensemble))
+        return ensemble_rewards(members, self._ensemble, states)
 
     def _prompt_and_completion(self, row: list[int]) -> tuple[list[int], list[int]]:
         """A row without padding and the end token, split where its prompt ends."""

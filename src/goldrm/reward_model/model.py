@@ -17,7 +17,7 @@ from goldrm.common.workers import ALONE, Workers
 from goldrm.lm.model import Backbone
 from goldrm.lm.weights import load_backbone, load_checked, sft_sha256, without_values
 from goldrm.reward_model.build import empty_readout
-from goldrm.reward_model.ensemble import combined
+from goldrm.reward_model.ensemble import ensemble_rewards
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
 from goldrm.reward_model.readout import Readout
 from goldrm.task.dictionary import Dictionary
@@ -88,9 +88,7 @@ class RewardModel:
             [encode(prompt) for prompt in prompts],
             [encode(completion) for completion in completions],
         )
-        rewards = torch.stack([member.eval().unbounded(states) for member in self.members])
-        # Bounded last: what one member doubts and another is sure of may still be the best.
-        return self.members[0].bounded(combined(rewards, self.ensemble))
+        return ensemble_rewards(self.members, self.ensemble, states)
 
 
 class RewardModelConfig(Section):

@@ -22,7 +22,7 @@ from goldrm.training.example_table import example_table
 from goldrm.training.examples import Examples, training_set, validation_set
 from goldrm.training.label_noise import with_label_noise
 from goldrm.training.loop import Trained, centred, train_readout, warn_of_long_warmup
-from goldrm.training.params import Recipe
+from goldrm.training.params import Recipe, refuse_unranked
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,14 @@ class MemberTraining:
         readout.fit_scale(train.states, known if self.on_gold_scale else known[:0])
         noise = self.recipe.data.label_noise
         train, reachable = with_label_noise(train, noise, self.seed)
+        losses = self.recipe.training
+        if not self.on_gold_scale:  # nor does an error decide which step is kept
+            losses = losses.model_copy(update={"mse_weight": 0.0})
         trained = train_readout(
             readout,
             train,
             validation,
-            self.recipe.training,
+            losses,
             stream_seed(self.seed, "member", number),
             ResumePoint(self.work / f"training-{number}.pt"),
             self.hide_progress,
@@ -166,12 +169,8 @@ def _examples(data: TrainingData, task: Task, recipe: Recipe, seed: int) -> dict
                 f"none of the {split} split's completions is left to train on. Shorten "
                 "task.holdout, or raise pairs.num_pairs."
             )
-    losses = recipe.training
-    if not train.preferences.empty and (losses.margin or not losses.rank_weight):
-        raise GoldrmError(
-            "pairs.source has pairs without gold rewards, from which only the ranking loss learns, "
-            "and that without a margin. Set the recipe's rank_weight above 0 and margin to false."
-        )
+    if not train.preferences.empty:
+        refuse_unranked(recipe.training)
     return examples
 
 

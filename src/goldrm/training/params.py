@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from goldrm.common.errors import GoldrmError
 from goldrm.common.params import Section
 from goldrm.edits.kinds import MAX_ADDED_TERMS, Kind
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
@@ -83,6 +84,23 @@ class Recipe(Section):
                 "or label_noise to 0"
             )
         return self
+
+
+def refuse_unranked(training: TrainingParams, recipe: str = "the recipe's ") -> None:
+    """Refuse losses that learn nothing from pairs without gold rewards.
+
+    Args:
+        training: of a recipe.
+        recipe: what to put before a parameter's name in the message.
+
+    Raises:
+        GoldrmError: when there is no ranking loss, or one with a margin.
+    """
+    if training.margin or not training.rank_weight:
+        raise GoldrmError(
+            "pairs.source has pairs without gold rewards, from which only the ranking loss learns, "
+            f"and that without a margin. Set {recipe}rank_weight above 0 and margin to false."
+        )
 
 
 # What tables and metrics files call other things than reward models.
