@@ -20,7 +20,7 @@ from shared import ROOT, SEEDS, Commit, changed, environment, markdown, runs
 
 from goldrm.common.tables import read_csv, write_csv
 from goldrm.evaluation import plots
-from goldrm.pipeline.paths import METRICS, POLICY_CURVES
+from goldrm.pipeline.paths import METRICS, POLICIES
 
 # As reward models are mostly trained: by the ranking loss alone, on nothing but pairs.
 PAIRS_ONLY = {
@@ -102,7 +102,7 @@ def curves(folder: Path, models: list[str]) -> pd.DataFrame:
         and exact_match (greedy; a policy's), with what they gained since the start, _gain. A gain
         of reward is on the gold reward's scale.
     """
-    policies = pd.concat(read_csv(folder / POLICY_CURVES / f"{name}.csv") for name in models)
+    policies = pd.concat(read_csv(folder / POLICIES / name / "curve.csv") for name in models)
     picking = [sys.executable, "benchmarks/best_of_n.py"]
     printed = subprocess.run(
         picking, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, check=True, text=True

@@ -12,7 +12,7 @@ from goldrm.common.params import Section
 from goldrm.common.tables import read_csv, read_parquet, write_csv
 from goldrm.evaluation import plots
 from goldrm.evaluation.tables import over_estimates
-from goldrm.pipeline.paths import PLOTS, POLICIES, POLICY_CURVES, POLICY_METRICS
+from goldrm.pipeline.paths import PLOTS, POLICIES, POLICY_METRICS
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.policy.look import headline
 
@@ -34,9 +34,9 @@ def refuse_other_policies(names: Collection[str]) -> None:
     """Refuse what other recipes left: the stage depends on all that lies in their folders.
 
     Raises:
-        GoldrmError: when there is such a policy or curve.
+        GoldrmError: when there is such a policy.
     """
-    for path in sorted([*POLICIES.glob("*/"), *POLICY_CURVES.glob("*.csv")]):
+    for path in sorted(POLICIES.glob("*/")):
         if path.stem not in names and not path.name.startswith("."):  # those are editors'
             raise GoldrmError(
                 f"{path} belongs to no recipe of params.yaml; delete it or add the recipe, then "
@@ -48,7 +48,7 @@ def compare_policies(params: Params, _run: Run) -> None:
     """The policies' curves and completions → a figure and its table, the worst, and the start."""
     names = [*params.models, "gold"]
     refuse_other_policies(names)
-    curves = pd.concat(read_csv(POLICY_CURVES / f"{name}.csv") for name in names)
+    curves = pd.concat(read_csv(POLICIES / name / "curve.csv") for name in names)
     worst = [
         over_estimates(
             read_parquet(POLICIES / name / "completions.parquet"), params.evaluate.examples

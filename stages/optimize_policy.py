@@ -11,7 +11,7 @@ from goldrm.common.resume import ResumePoint
 from goldrm.common.tables import write_csv, write_parquet
 from goldrm.generation.params import LengthParams
 from goldrm.lm.weights import load_backbone, save_backbone, sft_sha256
-from goldrm.pipeline.paths import DICTIONARY, MODELS, POLICIES, POLICY_CURVES, POLICY_METRICS, SFT
+from goldrm.pipeline.paths import DICTIONARY, MODELS, POLICIES, POLICY_METRICS, SFT
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.policy.look import headline
 from goldrm.policy.loop import Optimised, optimise
@@ -71,7 +71,7 @@ def write_policy(name: str, optimised: Optimised, objective: Objective) -> None:
     curve = pd.DataFrame(optimised.curve)
     curve.insert(0, "model", name)
     curve.insert(1, "seed", objective.seed)
-    write_csv(POLICY_CURVES / f"{name}.csv", curve)
+    write_csv(POLICIES / name / "curve.csv", curve)
     write_json(POLICY_METRICS / f"{name}.json", headline(optimised.curve[-1]))
 
 

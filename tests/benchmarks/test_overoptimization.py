@@ -17,7 +17,7 @@ from goldrm.commands.params import Params
 from goldrm.common.params import checked
 from goldrm.common.tables import write_csv
 from goldrm.common.yaml_file import read_yaml
-from goldrm.pipeline.paths import POLICY_CURVES
+from goldrm.pipeline.paths import POLICIES
 
 COEFFICIENTS = {"policy": (0.8, 0.3), "best_of_n": (0.5, 0.2)}
 DISTANCE = np.array([0.0, 0.4, 0.9])
@@ -68,11 +68,10 @@ def test_every_model_is_shown(committed: dict[str, Any]):
 def test_curves_of_a_copy(project: Path):
     """A policy's curve by hand; the best of n are picked by the copy's own script."""
     (project / "benchmarks").symlink_to(ROOT / "benchmarks")
-    (project / POLICY_CURVES).mkdir(parents=True)
     for name in (*SEEDS, "gold"):
         looks = {"model": name, "seed": 0, "step": [0, 5], "kl": [0.0, 0.5], "reward": [2.0, 5.0]}
         looks |= {"gold_reward": [6.0, 5.5], "exact_match": [0.9, 0.7]}
-        write_csv(project / POLICY_CURVES / f"{name}.csv", pd.DataFrame(looks))
+        write_csv(project / POLICIES / name / "curve.csv", pd.DataFrame(looks))
     table = curves(project, [*SEEDS, "gold"]).set_index(["way", "model", "amount"])
     last = table.loc[("policy", "token_damage", 5)]
     assert last[["kl", "reward", "reward_gain", "gold_reward_gain"]].tolist() == [0.5, 5, 3, -0.5]

@@ -148,19 +148,17 @@ def test_no_parameter_reaches_a_shell(name: str) -> None:
 def test_outputs_are_tracked_by_git_or_ignored_by_hand() -> None:
     ignored = (ROOT / ".gitignore").read_text().split()
     for stage in map(entry_of, STAGES):
-        outs = stage.get("outs", [])
-        for out in (out for out in outs if isinstance(out, str)):
+        for out in stage.get("outs", []):  # cached, or DVC's run cache would lack the stage
             of_all = Path(out.split("/${key}")[0])
             assert {f"/{of_all}", f"/{of_all}/", f"/{of_all.parent}/"} & set(ignored)
-        figures = [out for out in outs if not isinstance(out, str)]
-        for tracked in [*figures, *stage.get("metrics", []), *stage.get("plots", [])]:
+        for tracked in [*stage.get("metrics", []), *stage.get("plots", [])]:
             ((path, options),) = tracked.items()
             assert options["cache"] is False, path
 
 
 def test_every_plot_has_a_template_and_a_title_and_no_template_is_left_over() -> None:
     plots = [plot for stage in map(entry_of, STAGES) for plot in stage.get("plots", [])]
-    options = [own for plot in plots for own in plot.values()]
+    options = [own for plot in plots for path, own in plot.items() if not path.endswith(".png")]
     assert all(own["title"] for own in options)
     templates = {path.stem for path in (ROOT / ".dvc/plots").glob("[!.]*.json")}
     assert {own["template"] for own in options} == templates

@@ -284,7 +284,7 @@ def policies(curves: pd.DataFrame) -> Figure:
     """What becomes of rewards while language models are optimised, by what for.
 
     Args:
-        curves: a row a look, as metrics/plots/policy has them: model, seed, kl, reward,
+        curves: a row a look, as data/policies/*/curve.csv has them: model, seed, kl, reward,
             gold_reward, exact_match, the last two's _gain with _gain_low and _gain_high, prompts.
     """
     figure, axes = _figure(

@@ -14,5 +14,4 @@ POLICIES = Path("data/policies")  # a folder a recipe, and gold's
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
 LEARNING_CURVES = Path("metrics/plots/learning_curves")  # a file a recipe
-POLICY_CURVES = Path("metrics/plots/policy")  # a file a recipe, and gold's
-POLICY_METRICS = Path("metrics/policy")  # likewise
+POLICY_METRICS = Path("metrics/policy")  # a file a recipe, and gold's
