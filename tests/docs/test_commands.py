@@ -32,7 +32,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 IN_TEXT = r"`((?:goldrm|make|dvc|python|pip|torchrun) [^`]+)`"
 SHELLS_OWN = {"cd", "cp", "curl", "git", "mkdir", "source", "tar"}
 # What takes long, needs an extra, or is about a whole run; it is tested elsewhere.
-NOT_RUN = {"serve", "try", "report", "check", "hf"}
+NOT_RUN = {"--install-completion", "serve", "try", "report", "check", "hf"}
 PROMPT = "generate an arithmetic series with 5 terms starting with value 10 and common difference 3"
 STAND_FOR = {"PROMPT": PROMPT, "COMPLETION": "10 13 16 19 22", "FILE": "written.jsonl"}
 
