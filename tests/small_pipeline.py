@@ -16,6 +16,7 @@ import torch
 from ruamel.yaml import YAML
 from small_models import ROOT, sizes_for
 
+from goldrm.commands.presets import change_values
 from goldrm.common.random_streams import random_stream
 from goldrm.common.tensor_files import write_tensors
 from goldrm.common.yaml_file import read_yaml
@@ -112,7 +113,7 @@ class SmallPipeline:
         """Change values of a YAML file; what isn't there yet is added."""
         path = self.folder / file
         values = read_yaml(path)
-        _change(values, changes)
+        change_values(values, changes)
         with path.open("w") as text:
             YAML().dump(values, text)
 
@@ -142,14 +143,6 @@ class SmallPipeline:
     def repro(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The real `dvc repro`."""
         return self.run("dvc", "repro", *options, check=check)
-
-
-def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    for name, change in changes.items():
-        if isinstance(change, dict) and isinstance(values.get(name), dict):
-            _change(values[name], change)
-        else:
-            values[name] = change
 
 
 def _copy_project(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """Models that are small, and wide enough for OPT to have their logits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from exported_models import ENSEMBLES, READOUTS
+from small_models import sizes_for
 
 from goldrm.common.random_streams import random_stream
 from goldrm.huggingface.export import write_language_model, write_reward_model
@@ -18,16 +20,7 @@ from goldrm.task.dictionary import Dictionary
 @pytest.fixture(scope="session")
 def wide_sizes(dictionary: Dictionary) -> BackboneSizes:
     """Wider than there are tokens."""
-    return BackboneSizes(
-        num_tokens=len(dictionary),
-        d=264,
-        num_heads=3,
-        context_length=40,
-        dropout=0.1,
-        num_layers=2,
-        padding_int=dictionary.pad_id,
-        eos_int=dictionary.eos_id,
-    )
+    return replace(sizes_for(dictionary), d=264)
 
 
 @pytest.fixture(scope="session")

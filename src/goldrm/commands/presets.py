@@ -75,7 +75,7 @@ def set_up(folder: Path, preset: str) -> None:
         )
     load_params()  # says what is wrong with it
     values: dict[str, Any] = YAML().load(PARAMS)
-    _change(values, read_yaml(presets[preset]))
+    change_values(values, read_yaml(presets[preset]))
     _make_sources_absolute(values)
     checked(Params, values, presets[preset])
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,11 +93,11 @@ def set_up(folder: Path, preset: str) -> None:
         raise GoldrmError("this needs Git, which isn't installed. Install it.") from None
 
 
-def _change(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Change values of sections in sections."""
+def change_values(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change values of sections in sections; what isn't there yet is added."""
     for name, change in changes.items():
         if isinstance(change, dict) and isinstance(values.get(name), dict):
-            _change(values[name], change)
+            change_values(values[name], change)
         else:
             values[name] = change
 

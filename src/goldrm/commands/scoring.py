@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from goldrm.commands.labels import label
 from goldrm.commands.pairs_file import Completions, Pairs, read_completions, read_pairs
 from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
@@ -41,9 +40,8 @@ def rewards_of(texts: Pairs | Completions, trained: TrainedModel) -> pd.DataFram
     columns: dict[str, list[float | None]] = {}
     for name, completions in zip(texts._fields[1:], sides, strict=True):
         prefix = "" if name == "completion" else f"{name}_"
-        columns[f"{prefix}reward"] = [*trained.reward_model.score(prompts, completions)]
-        labels = [label(*both, trained.task) for both in zip(prompts, completions, strict=True)]
-        columns[f"{prefix}gold_reward"] = [known and known.gold_reward for known in labels]
+        columns[f"{prefix}reward"] = [*trained.score(prompts, completions)]
+        columns[f"{prefix}gold_reward"] = trained.gold_reward(prompts, completions)
     return pd.DataFrame(columns, dtype=float)
 
 
