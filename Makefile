@@ -12,7 +12,7 @@ export USER ?= $(shell id -u)
 export HOME ?= /nonexistent
 
 HF := .venv-hf/bin/python
-.PHONY: help repro demo debug test test-hf test-report peers lint bench scale seeds ablation overoptimization chaos upstream setup clean
+.PHONY: help repro demo debug test test-hf test-report peers lint bench scale seeds ablation overoptimization second-round leaderboard chaos upstream upstream-sorting setup clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):[a-z. /-]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,7 +23,7 @@ repro: setup  ## train and evaluate the reward model
 	@goldrm report
 	@goldrm summary
 
-demo: setup  ## all stages in two minutes, in .work/try/demo
+demo: setup  ## all stages in under a minute, in .work/try/demo
 	@goldrm try demo
 
 debug: setup  ## all stages at the notebook's debug sizes, in .work/try/debug
@@ -60,7 +60,13 @@ ablation: setup  ## the default recipe with one part less or more, three seeds (
 overoptimization: setup  ## gold reward against KL: policies and the best of n, three seeds
 	python benchmarks/overoptimization.py
 
-peers: .venv-hf/installed  ## TRL's RewardTrainer and transformers.generate beside ours (about 6 minutes on 2 cores)
+second-round: setup  ## pairs of the optimised policy as well, and again, three seeds
+	python benchmarks/second_round.py
+
+leaderboard: setup  ## recipes × tasks, into docs/leaderboard.md (quick after make repro)
+	python benchmarks/leaderboard.py sorting
+
+peers: .venv-hf/installed  ## TRL's RewardTrainer, GRPOTrainer and transformers.generate beside ours (about 7 minutes on 2 cores)
 	$(HF) benchmarks/peers.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader
@@ -71,6 +77,11 @@ upstream: setup  ## train the stand-in language model again (frozen in upstream/
 	cd upstream && python -EP ../src/goldrm/pipeline/run.py train_sft.py
 	dvc commit --force upstream/dvc.yaml:train_sft
 	@echo "now set sft.sha256 in params.yaml to:" && sha256sum upstream/sft_lm.safetensors
+
+upstream-sorting: setup  ## train the small language model of task.name sorting again (minutes)
+	cd upstream/sorting && python -EP ../../src/goldrm/pipeline/run.py ../train_sft.py
+	dvc commit --force upstream/sorting/dvc.yaml:train_sft
+	@echo "now set sft.sha256 in presets/sorting.yaml to:" && sha256sum upstream/sorting/sft_lm.safetensors
 
 setup:  ## install into .venv what is missing there
 	@export PATH="$$USERS_PATH"; for python in $(PYTHONS); do \
@@ -91,4 +102,4 @@ setup:  ## install into .venv what is missing there
 	touch $@
 
 clean:  ## remove what the pipeline made, and unfinished work; the cache keeps finished outputs
-	rm -rf .work upstream/.work data/sft data/pairs data/completions data/models data/examples data/evaluation data/policies data/dictionary.json
+	rm -rf .work upstream/.work upstream/sorting/.work data/sft data/pairs data/completions data/models data/examples data/evaluation data/policies data/dictionary.json

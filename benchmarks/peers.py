@@ -1,9 +1,9 @@
-"""Measures TRL's RewardTrainer and transformers' `generate` beside ours, in one run.
+"""Measures TRL's RewardTrainer and GRPOTrainer, and `generate` of transformers, beside ours.
 
 TRL trains on the exported language model and the train split's pairs, all of it or its head only.
 Ours are trained by the stage, in a copy of the last commit that has this folder's data. Needs the
-extra hf, and what `dvc repro` makes. Prints a table and writes it to benchmarks/peers.md, unless it
-is told other sizes.
+extra hf, and what `dvc repro` makes. Prints tables and writes them to benchmarks/peers.md, unless
+it is told other sizes.
 """
 
 # The extra hf isn't in the environment that `make lint` runs in.
@@ -27,6 +27,7 @@ import transformers
 import trl
 import typer
 from datasets import load_dataset
+from policy_steps import step_seconds
 from shared import ROOT, Commit, environment, markdown
 from transformers import (
     AutoModelForCausalLM,
@@ -43,10 +44,8 @@ from goldrm.common.tables import read_csv, read_parquet
 from goldrm.generation.decoding import complete
 from goldrm.huggingface.export import write_language_model
 from goldrm.lm.model import Backbone
-from goldrm.lm.weights import load_backbone
 from goldrm.pipeline.paths import COMPLETIONS, DICTIONARY, LEARNING_CURVES, MODELS, PAIRS, SFT
 from goldrm.statistics import metrics
-from goldrm.task import dictionary
 from goldrm.task.dictionary import Dictionary
 
 RESULTS = ROOT / "benchmarks/peers.md"
@@ -55,6 +54,7 @@ PEER_EPOCHS, PEER_BATCH = 2, 16  # of TRL's training: passes over the pairs, and
 WRITTEN = 1024  # completions that are written, to compare speed
 TOGETHER = 256  # of them, or of those that are scored, in a batch
 NEW_TOKENS = 16  # of each that is written, at most
+STEPS = 8  # of each policy's optimisation; the first one isn't counted
 HEADS = ["reward model", "scored", "accuracy", "Spearman", "training, s", "pairs/s"]
 ABOUT = """{about}
 
@@ -64,6 +64,10 @@ batches of {batch}, learning rates {rates}). It appends the end token to what it
 models are scored with it; as GRPO would score, without, stands below. Ours also learn from gold
 rewards, and the default from edited completions, which cost nothing here. Pairs/s are pairs times
 passes by the time of the training; ours includes reading hidden states and making edits.
+
+A step of a policy samples completions of training prompts by params.yaml's `policy`, scores them by
+the default's reward model, and updates the language model once. TRL's GRPOTrainer and ours take
+turns in one process; given is the median of {steps} steps, but for the first.
 """
 Score = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 
@@ -227,32 +231,44 @@ def main(
     epochs: Annotated[int | None, typer.Option(help="Passes; 2 for TRL, or a recipe's.")] = None,
     completions: Annotated[int, typer.Option(help="Completions written.")] = WRITTEN,
     most: Annotated[int | None, typer.Option(help="Most pairs judged, and completions.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of each policy's optimisation.")] = STEPS,
 ) -> None:
     """Measure and print; write what was measured at the full sizes."""
     params = load_params()
     threads = params.runtime.threads * params.runtime.processes
     torch.set_num_threads(threads)
-    tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    backbone = load_backbone(SFT, tokens, torch.device("cpu"))
+    trained = load_model(MODELS / next(iter(params.models)), torch.device("cpu"))
+    backbone, task = trained.reward_model.backbone, trained.task
     judged = Judged.read(most)
     with tempfile.TemporaryDirectory() as folder:
         language_model = Path(folder)
-        write_language_model(language_model, backbone, tokens, "")
+        write_language_model(language_model, backbone, task, "")
         rows = peer_rows(language_model, pairs, epochs or PEER_EPOCHS, judged)
         prompts = judged.completions["prompt"].sample(completions, replace=True, random_state=0)
-        rates = writing_rates(language_model, backbone, tokens, prompts.tolist())
+        rates = writing_rates(language_model, backbone, task.dictionary, prompts.tolist())
+        seconds = step_seconds(language_model, trained, params.policy, NEW_TOKENS, steps)
     rows += our_rows(pairs, epochs, judged)
-    text = described(judged, epochs or PEER_EPOCHS, threads) + "\n" + markdown(HEADS, rows)
-    text += "\n" + markdown(
-        [f"written, {NEW_TOKENS} tokens at most, sampled, one process", "completions/s"],
-        [[name, f"{rate:.0f}"] for name, rate in rates.items()],
-    )
+    size = f"{params.policy.prompts} prompts × {params.policy.completions} completions"
+    tables = [
+        described(judged, epochs or PEER_EPOCHS, threads, steps),
+        markdown(HEADS, rows),
+        markdown(
+            [f"written, {NEW_TOKENS} tokens at most, sampled, one process", "completions/s"],
+            [[name, f"{rate:.0f}"] for name, rate in rates.items()],
+        ),
+        markdown(
+            [f"a step of a policy, {size}, one process", "s"],
+            [[name, f"{each:.2f}"] for name, each in seconds.items()],
+        ),
+    ]
+    text = "\n".join(tables)
     typer.echo(text)
-    if pairs is None and epochs is None and most is None and completions == WRITTEN:
+    sizes = (pairs, epochs, completions, most, steps)
+    if sizes == (None, None, WRITTEN, None, STEPS):
         RESULTS.write_text(f"# The peers, side by side\n\n{text}")
 
 
-def described(judged: Judged, epochs: int, threads: int) -> str:
+def described(judged: Judged, epochs: int, threads: int, steps: int) -> str:
     """How the tables were measured."""
     capability = torch.backends.cpu.get_cpu_capability()
     versions = f"transformers {transformers.__version__}, TRL {trl.__version__}"
@@ -263,6 +279,7 @@ def described(judged: Judged, epochs: int, threads: int) -> str:
         completions=len(judged.completions),
         epochs=epochs,
         batch=PEER_BATCH,
+        steps=steps,
         rates=" and ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items()),
     )
 

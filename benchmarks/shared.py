@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,9 @@ import pandas as pd
 import typer
 from ruamel.yaml import YAML
 
+from goldrm.commands.presets import PRESETS, change_values
 from goldrm.common.tables import read_csv
+from goldrm.generation.params import WATCHED
 from goldrm.pipeline.paths import PLOTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,9 +48,23 @@ class Commit:
         """The project's last one, just now."""
         return cls(_git(ROOT, "rev-parse", "HEAD").strip())
 
-    def params(self) -> dict[str, Any]:
-        """What its params.yaml holds."""
-        return YAML(typ="safe", pure=True).load(_git(ROOT, "show", f"{self.name}:params.yaml"))
+    def params(self, preset: str | None = None) -> dict[str, Any]:
+        """What its params.yaml holds.
+
+        Args:
+            preset: a file of its presets/, without the .yaml, that changes it.
+        """
+        values = self._yaml("params.yaml")
+        if preset is not None:
+            path = f"{PRESETS}/{preset}.yaml"
+            there = _git(ROOT, "ls-tree", "--name-only", self.name, f"{PRESETS}/").split()
+            if path not in there:
+                sys.exit(f"The last commit has no {path}, but {', '.join(there)}. Commit it first.")
+            change_values(values, self._yaml(path))
+        return values
+
+    def _yaml(self, path: str) -> dict[str, Any]:
+        return YAML(typ="safe", pure=True).load(_git(ROOT, "show", f"{self.name}:{path}"))
 
     def copy_to(self, folder: Path, params: dict[str, Any]) -> None:
         """Have a copy in a folder, with parameters of its own.
@@ -107,10 +124,46 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def run(
+    commit: Commit,
+    name: str,
+    params: dict[str, Any],
+    targets: Sequence[str],
+    pairs: Mapping[str, Path] | None = None,
+) -> Path:
+    """Run stages of a commit in a copy; go on where an earlier call ended.
+
+    Args:
+        commit: whose code runs.
+        name: of the copy, a folder below .work.
+        params: what its params.yaml is to hold.
+        targets: of `dvc repro`; all stages where there is none.
+        pairs: files that its data/source/pairs is to hold, by their names there.
+
+    Returns:
+        The copy, when its stages are done.
+    """
+    folder = ROOT / ".work" / name
+    typer.echo(f"{name}: commit {commit.name[:7]} in {folder}", err=True)
+    commit.copy_to(folder, params)
+    for file, source in (pairs or {}).items():
+        shutil.copyfile(source, folder / WATCHED / file)
+    done = subprocess.run(
+        ["dvc", "repro", *targets],
+        cwd=folder,
+        env=environment(folder),
+        stdout=sys.stderr,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"dvc repro failed in {folder}. Mend what it says, commit and run this again.")
+    return folder
+
+
 def runs(
     commit: Commit, name: str, params: dict[str, Any], seeds: Sequence[int], targets: Sequence[str]
 ) -> Iterator[tuple[int, Path]]:
-    """Run stages of a commit with several seeds; go on where an earlier call ended.
+    """Run stages of a commit with several seeds, each in a copy of its own; see `run`.
 
     Args:
         commit: whose code runs.
@@ -123,16 +176,7 @@ def runs(
         Each seed and its copy, when its stages are done.
     """
     for seed in seeds:
-        folder = ROOT / ".work" / name / str(seed)
-        typer.echo(f"seed {seed} of {name}: commit {commit.name[:7]} in {folder}", err=True)
-        commit.copy_to(folder, params | {"seed": seed})
-        command = ["dvc", "repro", *targets]
-        done = subprocess.run(
-            command, cwd=folder, env=environment(folder), stdout=sys.stderr, check=False
-        )
-        if done.returncode:
-            sys.exit(f"dvc repro failed in {folder}. Mend what it says, commit and run this again.")
-        yield seed, folder
+        yield seed, run(commit, f"{name}/{seed}", params | {"seed": seed}, targets)
 
 
 def statistics_by_seed(

@@ -34,7 +34,7 @@ from goldrm.pipeline.stage import Run, run_stage
 from goldrm.reward_model.model import load_reward_model
 from goldrm.task import dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 
 
@@ -98,8 +98,8 @@ def evaluate(params: Params, run: Run) -> None:
     for name, table in tables.items():
         write_csv(PLOTS / f"{name}.csv", table)
     curves = {name: read_csv(LEARNING_CURVES / f"{name}.csv") for name in models}
-    for name, figure in plots.figures(tables, curves).items():
-        plots.save(PLOTS / f"{name}.png", figure)
+    plots.save(PLOTS / "learning_curves.png", plots.learning_curves(curves))
+    plots.save(PLOTS / "reward_vs_gold.png", plots.reward_vs_gold(tables["reward_vs_gold"]))
     told = headline(tables["statistics"], [*models, "log_prob"])
     write_json(METRICS / "eval.json", told)
 

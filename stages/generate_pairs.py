@@ -27,7 +27,7 @@ from goldrm.pipeline.paths import (
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import SPLITS
+from goldrm.task.splits import SPLITS
 from goldrm.task.task import Task
 
 

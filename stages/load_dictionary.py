@@ -7,14 +7,15 @@ from goldrm.course import files as course
 from goldrm.pipeline.paths import DICTIONARY
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
-from goldrm.task.params import DictionaryParams, LargestValueParams
+from goldrm.task.params import DictionaryParams, VocabularyParams
+from goldrm.task.task import TASKS
 
 
 class Params(Section):
     """What the stage reads of params.yaml."""
 
     dictionary: DictionaryParams
-    task: LargestValueParams
+    task: VocabularyParams
 
 
 def load_dictionary(params: Params, _run: Run) -> None:
@@ -25,7 +26,8 @@ def load_dictionary(params: Params, _run: Run) -> None:
         if source.suffix == ".json"
         else course.read_dictionary_tokens(source)
     )
-    loaded = dictionary.from_tokens(tokens, params.task.max_value, str(source))
+    words = TASKS[params.task.name].words
+    loaded = dictionary.from_tokens(tokens, params.task.max_value, str(source), words)
     loaded.save(DICTIONARY)
 
 

@@ -1,8 +1,10 @@
 """Stage optimize_policy@RECIPE: the language model, optimised against a recipe's reward model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+import torch
 
 from goldrm.common.device import set_up
 from goldrm.common.files import read_checked_json, write_json
@@ -17,15 +19,15 @@ from goldrm.policy.look import headline
 from goldrm.policy.loop import Optimised, optimise
 from goldrm.policy.objective import Objective
 from goldrm.policy.params import PolicyParams
-from goldrm.policy.rewards import gold_reward_function, model_reward_function
+from goldrm.policy.rewards import RewardFunction, gold_reward_function, model_reward_function
 from goldrm.reward_model.model import load_reward_model
 from goldrm.task import dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.task import Task
 
 
-class Params(Section):
-    """What the stage reads of params.yaml; of the recipes only its own's name."""
+class PolicyStageParams(Section):
+    """What a stage reads of params.yaml that optimises a policy."""
 
     seed: Seed
     runtime: SharedRuntimeParams
@@ -33,24 +35,51 @@ class Params(Section):
     gold_reward: GoldRewardParams
     sampling: LengthParams
     policy: PolicyParams
+
+
+class Params(PolicyStageParams):
+    """The same, and of the recipes the name of its own."""
+
     models: dict[str, dict[str, Any]]
 
 
 def optimize_policy(params: Params, run: Run) -> None:
     """data/sft, data/models → data/policies, metrics and what was looked at."""
     (name,) = params.models
+
+    def reward(task: Task, device: torch.device) -> RewardFunction:
+        model = load_reward_model(MODELS / name, SFT, task.dictionary, device)
+        return model_reward_function(model, task)
+
+    optimise_for(name, reward, params, run)
+
+
+def optimise_for(
+    name: str,
+    reward: Callable[[Task, torch.device], RewardFunction] | None,
+    params: PolicyStageParams,
+    run: Run,
+) -> None:
+    """Optimise a policy and write what comes of it.
+
+    Args:
+        name: what it is optimised for.
+        reward: makes that; None: the gold reward.
+        params: of the stage.
+        run: the stage's.
+    """
     device = set_up(params.runtime)
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     task = Task(tokens, params.task, params.gold_reward)
+    gold_reward = gold_reward_function(task, params.gold_reward.min)
     objective = Objective(
         load_backbone(SFT, tokens, device),
-        model_reward_function(load_reward_model(MODELS / name, SFT, tokens, device), task),
+        reward(task, device) if reward else gold_reward,
         task,
         params.policy,
         params.sampling.max_new_tokens,
         params.seed,
     )
-    gold_reward = gold_reward_function(task, params.gold_reward.min)
     optimised = optimise(objective, gold_reward, ResumePoint(run.work / "training.pt"), run.workers)
     if optimised is not None:
         write_policy(name, optimised, objective)

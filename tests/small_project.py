@@ -7,6 +7,9 @@ import torch
 from notebook_reference import NotebookLM, NotebookRM
 from small_models import ROOT, sizes_for
 
+from goldrm.common.files import read_checked_json
+from goldrm.common.tensor_files import read_tensors
+from goldrm.lm.sizes import sizes_from
 from goldrm.lm.weights import save_backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.last_token import LastTokenReadout
@@ -15,6 +18,11 @@ from goldrm.reward_model.params import LastTokenParams, PlainEnsembleParams
 from goldrm.task import dictionary
 
 SHA256 = "ab" * 32  # of the file that the language model was fetched from
+CURVE = """\
+model,seed,step,kl,gold_reward,exact_match,prompts,families
+mine,0,0,0,6.125,0.875,96,54
+mine,0,12,4.5,5.375,0.625,96,54
+"""
 SEEDS = {"token_damage": 3, "notebook": 4}  # of each recipe's readout, the notebook's
 
 
@@ -56,3 +64,18 @@ def write_small_project(folder: Path, d: int = 24) -> dict[str, NotebookRM]:
         references[recipe] = NotebookRM(lm).eval()
         references[recipe].reward_prediction.load_state_dict(readout.reward_prediction.state_dict())
     return references
+
+
+def write_small_policy(folder: Path, name: str) -> None:
+    """Write, as a policy, a small project's language model, and what it was before and after.
+
+    Args:
+        folder: the project's.
+        name: of the reward that it was optimised for.
+    """
+    policy = folder / "data/policies" / name
+    config = read_checked_json(folder / "data/sft/config.json")
+    state = read_tensors(folder / "data/sft/model.safetensors")
+    provenance = {"reward": name, "steps": 12, "temperature": 2.0}
+    save_backbone(policy, sizes_from(config, "it"), state, provenance)
+    (policy / "curve.csv").write_text(CURVE)

@@ -31,12 +31,15 @@ TABLES = {
     "log_prob,accuracy,0.75,0.25,1,2,2\nlog_prob,spearman,0.5,0.25,0.75,4,2\n",
     "differences": "model,other,statistic,value,low,high,n,families\n"
     "token_damage,notebook,accuracy,0.5,0.1,0.9,2,2\n",
-    "reward_vs_gold": "model,template,start,difference,terms,completion,mistake,gold_reward,"
-    "reward\n"
-    "token_damage,1,1,1,2,1 2,exact,7,6.5\ntoken_damage,1,1,1,2,1 3,one_term_off,6.4,6\n"
-    "token_damage,1,5,2,2,5 7,exact,7,6.75\ntoken_damage,1,5,2,2,5 9,one_term_off,6.2,6.25\n"
-    "notebook,1,1,1,2,1 2,exact,7,5.25\nnotebook,1,1,1,2,1 3,one_term_off,6.4,5\n"
-    "notebook,1,5,2,2,5 7,exact,7,5\nnotebook,1,5,2,2,5 9,one_term_off,6.2,6.5\n",
+    "reward_vs_gold": "model,prompt,completion,mistake,gold_reward,reward\n"
+    f"token_damage,{PROMPTS[0]},1 2,exact,7,6.5\n"
+    f"token_damage,{PROMPTS[0]},1 3,one_term_off,6.4,6\n"
+    f"token_damage,{PROMPTS[1]},5 7,exact,7,6.75\n"
+    f"token_damage,{PROMPTS[1]},5 9,one_term_off,6.2,6.25\n"
+    f"notebook,{PROMPTS[0]},1 2,exact,7,5.25\n"
+    f"notebook,{PROMPTS[0]},1 3,one_term_off,6.4,5\n"
+    f"notebook,{PROMPTS[1]},5 7,exact,7,5\n"
+    f"notebook,{PROMPTS[1]},5 9,one_term_off,6.2,6.5\n",
     "calibration": "model,low,high,n,mean_gold_reward,mean_reward,std_reward\n"
     "token_damage,6,6.5,2,6.3,6.2,0.1\ntoken_damage,6.5,7,2,7,6.6,0.2\n",
     "probability": "model,targets,temperature,log_loss,excess,brier,ece,n\n"

@@ -1,14 +1,13 @@
 """Pairs and completions of a small project, made by hand instead of sampled."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from goldrm.common.tables import write_parquet
-from goldrm.generation.pairs import PAIR_COLUMNS, preference_pairs
+from goldrm.generation.pairs import preference_pairs
 from goldrm.generation.preferences import COMPLETION_COLUMNS
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 
 FAMILIES = 4  # of each split, each with a prompt
@@ -24,8 +23,8 @@ def write_small_tables(folder: Path, task: Task, recipes: list[str]) -> None:
         completions = _completions(split, task)
         pairs = preference_pairs(completions, task)
         labelled = task.with_prompts(completions)
-        write_parquet(folder / f"data/pairs/{split}.parquet", pairs[list(PAIR_COLUMNS)])
-        columns = list(COMPLETION_COLUMNS)
+        write_parquet(folder / f"data/pairs/{split}.parquet", pairs)
+        columns = [*task.prompt_columns, *COMPLETION_COLUMNS]
         write_parquet(folder / f"data/completions/{split}.parquet", labelled[columns])
         if split == "train":
             trained_on = labelled.groupby("group").head(2)
@@ -34,13 +33,13 @@ def write_small_tables(folder: Path, task: Task, recipes: list[str]) -> None:
 
 
 def _completions(split: Split, task: Task) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    prompts = ((i, task.space[i]) for i in task.ids_in(split))
+    asked = ((i, task.space[i].properties) for i in task.ids_in(split))
     # With a difference of 1 both mistakes would be as bad.
-    fitting = {task.family(i): i for i, p in prompts if p.terms == 5 and p.difference > 1}
+    fitting = {task.family(i): i for i, p in asked if p["terms"] == 5 and p["difference"] > 1}
     whole = [i for i in fitting.values() if len(task.exact(i)) == 5]
-    for group, prompt_id in enumerate(whole[:FAMILIES]):
-        exact = task.exact(prompt_id)
-        for values in (exact, exact[:-1], (*exact[:-1], exact[-1] - 1)):
-            rows.append(task.series(group, prompt_id, values))
-    return pd.DataFrame(rows)
+    prompts = [(i, task.exact(i)) for i in whole[:FAMILIES]]
+    return task.labelled(
+        (group, prompt_id, values)
+        for group, (prompt_id, exact) in enumerate(prompts)
+        for values in (exact, exact[:-1], (*exact[:-1], exact[-1] - 1))
+    )

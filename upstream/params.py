@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from goldrm.common.params import Probability, RuntimeParams, Section, Seed
+from goldrm.common.params import LocalSource, Probability, RuntimeParams, Section, Seed
 from goldrm.task.params import TaskParams
 
 
@@ -45,10 +45,12 @@ class SftTrainParams(Section):
 
 
 class UpstreamParams(Section):
-    """The whole of upstream/params.yaml, and the root's task."""
+    """The whole of a params.yaml here, and the root's task."""
 
     seed: Seed
     runtime: RuntimeParams
+    dictionary: LocalSource
+    corpus: LocalSource | None
     model: ModelParams
     train: SftTrainParams
     task: TaskParams

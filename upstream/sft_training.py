@@ -5,6 +5,7 @@ It must not know stages or paths; `upstream/` runs it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,14 +13,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from goldrm.common.errors import GoldrmError
 from goldrm.common.progress import progress_bar
 from goldrm.common.random_streams import random_stream
 from goldrm.common.resume import ResumePoint
+from goldrm.generation.text_tables import read_texts
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import TaskParams
-from goldrm.task.series import PromptSpace
+from goldrm.task.splits import ids_in_split
+from goldrm.task.task import prompts_of
 from upstream.params import SftPhaseParams, SftTrainParams
 
 IGNORED = -100  # a target that no loss is taken on
@@ -31,7 +35,7 @@ class Sequence:
 
     prompt_ids: list[int]
     answer_ids: list[int]  # the exact series and the end-of-sequence token
-    counted: bool  # whether it ends by its number of terms, not by the cut at max_value
+    counted: bool = True  # whether it ends by itself, not by the cut at max_value
 
 
 def training_sequences(dictionary: Dictionary, task_params: TaskParams) -> list[Sequence]:
@@ -40,17 +44,37 @@ def training_sequences(dictionary: Dictionary, task_params: TaskParams) -> list[
     The families of validation and test are held out here too, or a reward model on top
     would be tested on hidden states that have seen the answers.
     """
-    space = PromptSpace(task_params)
-    prompts = (space[prompt_id] for prompt_id in space.ids_in("train"))
+    space = prompts_of(task_params)
+    prompt_ids = ids_in_split(space, "train", task_params.split_seed)
     return [
         Sequence(
             dictionary.encode(prompt.text),
-            [dictionary.ids[str(value)] for value in prompt.exact(task_params.max_value)]
-            + [dictionary.eos_id],
-            counted=len(prompt.exact(task_params.max_value)) == prompt.terms,
+            [*dictionary.encode(" ".join(map(str, prompt.exact))), dictionary.eos_id],
+            counted=not prompt.is_cut,
         )
-        for prompt in prompts
+        for prompt in map(space.__getitem__, prompt_ids)
     ]
+
+
+def corpus_sequences(corpus: Path, dictionary: Dictionary) -> list[Sequence]:
+    """The prompts and completions of somebody's corpus.
+
+    Args:
+        corpus: a JSON object a line, with a prompt and a completion, words separated by spaces.
+        dictionary: the words.
+
+    Raises:
+        GoldrmError: when the file can't be read, or holds anything else.
+    """
+    prompts, completions = read_texts(corpus, ("prompt", "completion"), str(corpus))
+    sequences: list[Sequence] = []
+    for line, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        try:
+            answer_ids = [*dictionary.encode(completion), dictionary.eos_id]
+            sequences.append(Sequence(dictionary.encode(prompt), answer_ids))
+        except GoldrmError as error:
+            raise GoldrmError(f"{corpus}: row {line} (counted from 0): {error}.") from None
+    return sequences
 
 
 def train_sft(
@@ -73,7 +97,11 @@ def train_sft(
         seed: of the initial weights, the batches and the dropout.
         device: where to train.
         resume_point: where an interrupted training goes on.
+
+    Raises:
+        GoldrmError: when there is a prompt without a token, or with more than the model reads.
     """
+    _refuse_unreadable(sequences, sizes.context_length)
     with random_stream(seed, "sft initial weights"):
         model = Backbone(sizes)
     with torch.no_grad():
@@ -88,6 +116,16 @@ def train_sft(
         _train_phase(phase, sequences, seed, resume_point)
         model.half().float()
     return model.half().state_dict()
+
+
+def _refuse_unreadable(sequences: list[Sequence], context_length: int) -> None:
+    for number, sequence in enumerate(sequences):
+        tokens = len(sequence.prompt_ids)
+        if not 1 <= tokens <= context_length:
+            raise GoldrmError(
+                f"prompt {number} (counted from 0) has {tokens} tokens, and the model reads 1 to "
+                f"{context_length}. Correct it, or model.context_length."
+            )
 
 
 class Phase:
@@ -190,7 +228,7 @@ def _batch(
     """Sequences drawn with replacement, each at a random offset, and their targets.
 
     `phase.counted_weight` is how much likelier than the others a series is that ends by its count:
-    those that the cut ends are soon learnt.
+    those that the cut ends are soon learnt. A corpus' are all alike.
 
     The offset, with padding on its left, runs from 0 up to where the prompt's last token stands at
     the context's last position; what runs over the end is cut off. So the model learns to decode

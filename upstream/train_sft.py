@@ -9,30 +9,37 @@ from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
+from goldrm.task.task import TASKS
 from upstream.params import UpstreamParams
+from upstream.sft_training import corpus_sequences, training_sequences
 from upstream.sft_training import train_sft as train
-from upstream.sft_training import training_sequences
 
 
 def train_sft(params: UpstreamParams, run: Run) -> None:
-    """The root's task and dictionary → sft_lm.safetensors, in 16 bits."""
+    """Dictionary, and the root's task or a corpus → sft_lm.safetensors, in 16 bits."""
     device = set_up(params.runtime)
-    tokens = dictionary.load_source(Path("../data/source/dictionary.json"), params.task.max_value)
+    words = () if params.corpus else TASKS[params.task.name].words
+    tokens = dictionary.load_source(Path(params.dictionary), params.task.max_value, words)
     sizes = BackboneSizes(
         num_tokens=len(tokens),
         padding_int=tokens.pad_id,
         eos_int=tokens.eos_id,
         **params.model.model_dump(),
     )
+    described = asdict(sizes)
+    if params.corpus:
+        sequences = corpus_sequences(Path(params.corpus), tokens)
+    else:
+        sequences = training_sequences(tokens, params.task)
+        described["split_seed"] = params.task.split_seed
     state = train(
         sizes,
-        training_sequences(tokens, params.task),
+        sequences,
         params.train,
         params.seed,
         device,
         ResumePoint(run.work / "training.pt"),
     )
-    described = {**asdict(sizes), "split_seed": params.task.split_seed}
     write_tensors(Path("sft_lm.safetensors"), state, described)
 
 

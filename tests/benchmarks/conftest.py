@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_models import ROOT
 from small_project import write_small_project
 from small_tables import write_small_tables
 
@@ -13,9 +14,11 @@ from goldrm.task.task import Task
 
 @pytest.fixture
 def project(tmp_path: Path, task: Task) -> Path:
-    """Its second recipe has learned from the order of pairs alone."""
+    """Its code is this project's; its second recipe has learned from the order of pairs alone."""
     folder = tmp_path / "project"
     write_small_project(folder)
+    for name in ("benchmarks", "src"):
+        (folder / name).symlink_to(ROOT / name)
     write_small_tables(folder, task, [])
     completions = folder / "data/completions"
     shutil.copy(completions / "test.parquet", completions / "validation.parquet")

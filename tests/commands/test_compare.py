@@ -21,7 +21,7 @@ MODELS = ("token_damage", "notebook")
 
 def rows_of(*models: str) -> dict[str, dict[str, float]]:
     result = CliRunner().invoke(app, ["compare", *models, "--json"])
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0, result.stderr
     rows = map(json.loads, result.stdout.splitlines())
     return {row["statistic"]: row for row in rows}
 
@@ -81,6 +81,10 @@ def test_error_of_a_model_taught_by_ranking_alone_is_on_the_gold_scale(sign: int
     assert rows["mae"]["other_value"] == pytest.approx(expected, abs=1e-4)
     assert rows["mae"]["other_value"] < before["mae"]["other_value"] - 0.1
     assert rows["mae"]["value"] == before["mae"]["value"]
+    assert CliRunner().invoke(app, ["compare", *MODELS]).stderr == (
+        "note: ranking alone taught notebook: for mae a straight line brings its rewards to the "
+        "gold rewards' scale.\n"
+    )
     ranked = rows["accuracy"]["other_value"], rows["spearman"]["other_value"]
     right, correlation = before["accuracy"]["other_value"], before["spearman"]["other_value"]
     assert ranked == pytest.approx((right, correlation) if sign > 0 else (1 - right, -correlation))

@@ -19,6 +19,7 @@ from small_models import ROOT
 
 from goldrm.commands.export_course import write_policy, write_reward_model
 from goldrm.commands.params import Params
+from goldrm.commands.policies import load_policy
 from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
 from goldrm.course.files import read_sft_checkpoint
@@ -189,7 +190,7 @@ def test_policy_is_written_as_the_notebooks_step_2(
     save_backbone(
         Path("data/policies/gold"), small_sizes, backbone.state_dict(), {"reward": "gold"}
     )
-    write_policy(Path("step2.pkl"), "gold")
+    write_policy(Path("step2.pkl"), load_policy("gold"))
     content = load(Path("step2.pkl"))
     assert content.keys() == {"epoch", "tot_time", "loss", "net_parameters", "SFT_LMnet_dict"}
     assert content["net_parameters"] == asdict(small_sizes)
@@ -201,4 +202,4 @@ def test_policy_is_written_as_the_notebooks_step_2(
     _, state = read_sft_checkpoint(Path("step2.pkl"), "step2.pkl")
     assert all(state[name].equal(tensor) for name, tensor in backbone.state_dict().items())
     with pytest.raises(GoldrmError, match="no policy 'other', but of token_damage, notebook, gold"):
-        write_policy(Path("step2.pkl"), "other")
+        load_policy("other")

@@ -1,12 +1,10 @@
 """`goldrm export hf`: two folders, and how good the language model is as it is exported."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from small_models import ROOT
-from small_project import write_small_project
+from small_project import write_small_policy, write_small_project
 from successor_model import successor_model
 from typer.testing import CliRunner
 
@@ -16,7 +14,7 @@ from goldrm.commands.export_hf import exported_exact_match
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import split_of_family
+from goldrm.task.splits import split_of_family
 from goldrm.task.task import Task
 
 
@@ -45,7 +43,6 @@ def test_a_language_model_that_opt_cannot_be_ends_in_a_sentence(
 ):
     project = tmp_path / "project"
     write_small_project(project)
-    shutil.copytree(ROOT / "metrics", project / "metrics")
     monkeypatch.chdir(project)
     result = CliRunner().invoke(app, ["export", "hf", "out"])
     assert result.exit_code == 1
@@ -59,7 +56,6 @@ def test_both_folders_are_written_with_their_cards(
 ):
     project = tmp_path / "project"
     write_small_project(project, d=264)
-    shutil.copytree(ROOT / "metrics", project / "metrics")
     monkeypatch.chdir(project)
     result = CliRunner().invoke(app, ["export", "hf", "out", "--model", "notebook"])
     assert result.exit_code == 0, result.stderr
@@ -69,3 +65,37 @@ def test_both_folders_are_written_with_their_cards(
     assert "# The reward model `notebook`" in (project / "out/reward_model/README.md").read_text()
     card = (project / "out/language_model/README.md").read_text()
     assert "| exact match as exported | 0.000 (" in card
+
+
+def test_a_policy_is_written_as_the_language_model_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = tmp_path / "project"
+    write_small_project(project, d=264)
+    write_small_policy(project, "gold")
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(export_hf, "MEASURED_PROMPTS", 10)
+    for options, folder in (([], "language_model"), (["--policy", "gold"], "policy")):
+        result = CliRunner().invoke(app, ["export", "hf", "out", *options])
+        assert result.exit_code == 0, result.stderr
+        assert f"out/{folder}" in result.stderr
+    names = {path.name for path in (project / "out/policy").iterdir()}
+    assert names == {path.name for path in (project / "out/language_model").iterdir()}
+    for name in names - {"README.md"}:  # the weights are the same here
+        written = (project / f"out/{folder}" / name for folder in ("policy", "language_model"))
+        assert len({path.read_bytes() for path in written}) == 1
+    card = (project / "out/policy/README.md").read_text()
+    assert "# The language model, optimised for the gold reward" in card
+
+
+@pytest.mark.parametrize("kind", ["hf", "course"])
+def test_a_model_and_a_policy_are_not_exported_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    monkeypatch.chdir(tmp_path)
+    both = ["--model", "notebook", "--policy", "gold"]
+    result = CliRunner().invoke(app, ["export", kind, "out", *both])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "goldrm: export takes --model or --policy, not both.\n",
+    )

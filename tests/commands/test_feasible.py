@@ -12,14 +12,16 @@ from notebook_reference import NotebookLM, save_dictionary, save_sft_checkpoint,
 
 from goldrm.commands.feasible import refuse_infeasible
 from goldrm.commands.params import Params
+from goldrm.commands.presets import change_values
 from goldrm.common.errors import GoldrmError
 from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.sizes import BackboneSizes
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.series import Prompt
 
 Check = Callable[..., None]
-ONE_TO_FIVE = Prompt(template=3, start=1, difference=1, terms=5)  # of the train split
+PAIRS = Path("data/source/pairs")
+ONE_TO_FIVE = Series(template=3, start=1, difference=1, terms=5)  # of the train split
 pytestmark = pytest.mark.usefixtures("archives_opened_here")  # test_hostile.py does without
 
 
@@ -34,6 +36,7 @@ def check(
 ) -> Check:
     """Checks the committed parameters with a small language model, after some changes."""
     monkeypatch.chdir(tmp_path)
+    PAIRS.mkdir(parents=True)
     dictionary.save(Path("dictionary.json"))
     save_dictionary(Path("step1.pt"), list(dictionary.tokens))
     save_sft_checkpoint(Path("step2.pkl"), reference_lm, ids_as_tensors=True)
@@ -46,7 +49,7 @@ def check(
     def check(**changes: dict[str, Any]) -> None:
         content = params.model_dump()
         for section, values in [*sources.items(), *changes.items()]:
-            content[section] |= values
+            change_values(content[section], values)
         refuse_infeasible(Params.model_validate(content))
 
     return check
@@ -58,41 +61,41 @@ def test_what_is_committed_can_work(check: Check):
 
 def test_courses_files_can_work(check: Check, dictionary: Dictionary):
     ids = [dictionary.encode(f"{ONE_TO_FIVE.text} {text}") for text in ("1 2 3 4 5", "1 2")]
-    save_training_set(Path("step3.pt"), [[[torch.tensor(own), torch.tensor(1.0)]] for own in ids])
+    save_training_set(PAIRS / "step3.pt", [[[torch.tensor(own), torch.tensor(1.0)]] for own in ids])
     check(
         dictionary={"source": "step1.pt"},
         sft={"source": "step2.pkl"},
-        pairs={"source": "step3.pt", "num_pairs": None},
+        pairs={"source": str(PAIRS / "step3.pt")},
     )
 
 
 @pytest.mark.parametrize(
-    ("row", "num_pairs", "named"),
+    ("row", "named"),
     [
-        ("write 7,7,8", 1, None),
-        ("write 7,7,8", 2, r"own\.csv holds 1 different pairs .* \(2\)"),
-        ("write 7,7,101", 1, r"own\.csv: row 0 .*'101'"),
+        ("write 7,7,8", None),
+        ("write 7,7,101", r"own\.csv: row 0 .*'101'"),
     ],
 )
-def test_own_pairs_are_looked_through(check: Check, row: str, num_pairs: int, named: str | None):
-    Path("own.csv").write_text(f"prompt,chosen,rejected\n{row}\n")
-    pairs = {"source": "own.csv", "num_pairs": num_pairs}
+def test_own_pairs_are_looked_through(check: Check, row: str, named: str | None):
+    own = PAIRS / "own.csv"
+    own.write_text(f"prompt,chosen,rejected\n{row}\n")
     if named is None:
-        check(pairs=pairs)
+        check(pairs={"source": str(own)})
     else:
         with pytest.raises(GoldrmError, match=named):
-            check(pairs=pairs)
+            check(pairs={"source": str(own)})
 
 
 @pytest.mark.parametrize("changes", [{"margin": True}, {"rank_weight": 0.0}], ids=str)
 def test_own_pairs_need_a_ranking_loss_without_a_margin(
     check: Check, params: Params, changes: dict[str, Any]
 ):
-    Path("own.csv").write_text("prompt,chosen,rejected\nwrite 7,7,8\n")
+    own = PAIRS / "own.csv"
+    own.write_text("prompt,chosen,rejected\nwrite 7,7,8\n")
     recipe = params.models["notebook"].model_dump()
     recipe["training"] |= changes
     with pytest.raises(GoldrmError, match=r"Set models\.notebook\.training\.rank_weight above 0"):
-        check(pairs={"source": "own.csv", "num_pairs": 1}, models={"notebook": recipe})
+        check(pairs={"source": str(own)}, models={"notebook": recipe})
 
 
 def test_files_that_are_elsewhere_are_not_fetched(check: Check):
@@ -105,7 +108,7 @@ def test_files_that_are_elsewhere_are_not_fetched(check: Check):
         {"pairs": {"num_pairs": 1, "num_validation_pairs": 1, "num_test_pairs": 1}},
         {"pairs": {"num_pairs": 100}},
         {"sampling": {"completions_per_prompt": 2, "chunk_size": 1}},
-        {"task": {"terms": {"min": 5, "max": 5}}},
+        {"task": {"arithmetic_series": {"terms": {"min": 5, "max": 5}}}},
     ],
     ids=str,
 )
@@ -113,27 +116,30 @@ def test_small_sizes_can_work(check: Check, sizes: dict[str, dict[str, Any]]):
     check(**sizes)
 
 
-@pytest.mark.parametrize("section", ["dictionary", "sft", "pairs"])
-def test_missing_file_is_named(check: Check, section: str):
+@pytest.mark.parametrize(
+    ("section", "source"),
+    [("dictionary", "none.pkl"), ("sft", "none.pkl"), ("pairs", f"{PAIRS}/none.pkl")],
+)
+def test_missing_file_is_named(check: Check, section: str, source: str):
     with pytest.raises(GoldrmError, match=r"none\.pkl doesn't exist"):
-        check(**{section: {"source": "none.pkl"}})
+        check(**{section: {"source": source}})
 
 
 @pytest.mark.parametrize(
-    ("section", "named"),
+    ("section", "source", "named"),
     [
-        ("dictionary", "can't be read"),
-        ("sft", "can't be read"),
-        ("pairs", "holds no file that ends in"),
+        ("dictionary", "folder.pkl", "can't be read"),
+        ("sft", "folder.pkl", "can't be read"),
+        ("pairs", str(PAIRS), "holds no file that ends in"),
     ],
 )
-def test_folder_is_named(check: Check, section: str, named: str):
-    Path("folder.pkl").mkdir()
-    with pytest.raises(GoldrmError, match=rf"folder\.pkl {named}"):
-        check(**{section: {"source": "folder.pkl"}})
+def test_folder_is_named(check: Check, section: str, source: str, named: str):
+    Path(source).mkdir(exist_ok=True)
+    with pytest.raises(GoldrmError, match=rf"{source} {named}"):
+        check(**{section: {"source": source}})
 
 
-@pytest.mark.parametrize("section", ["dictionary", "sft", "pairs"])
+@pytest.mark.parametrize("section", ["dictionary", "sft"])
 @pytest.mark.parametrize("where", ["data/sft/x.pkl", "./data/pairs/x.pkl", "data/models/a/x.pkl"])
 @pytest.mark.parametrize("absolute", [False, True])
 def test_what_a_stage_writes_is_no_source(
@@ -148,18 +154,26 @@ def test_what_a_stage_writes_is_no_source(
     ("changes", "named"),
     [
         (
-            {"task": {"start": {"min": 3, "max": 3}, "difference": {"min": 2, "max": 2}}},
-            r"the \w+ split has no prompts.*task\.start.*task\.difference.*task\.split_seed",
+            {
+                "task": {
+                    "arithmetic_series": {
+                        "start": {"min": 3, "max": 3},
+                        "difference": {"min": 2, "max": 2},
+                    }
+                }
+            },
+            r"the \w+ split has no prompts.*task\.arithmetic_series.*task\.split_seed",
         ),
         (
-            {"task": {"holdout": {"template": [1, 2, 3], "difference": [], "terms": []}}},
-            r"task\.holdout names all prompts of the train split",
+            {"task": {"arithmetic_series": {"holdout": {"template": [1, 2, 3]}}}},
+            r"task\.arithmetic_series\.holdout names all prompts of the train split",
         ),
         (
             {"sampling": {"max_new_tokens": 21}},
             r"sampling\.max_new_tokens is 21.*sampling\.decoder to sliding_window",
         ),
-        ({"task": {"max_value": 200}}, r"lacks '101'.*task\.max_value 200"),
+        ({"task": {"max_value": 200}}, r"lacks '101'.*task\.max_value, 200"),
+        ({"task": {"name": "sorting"}}, r"dictionary\.json: .* lacks 'sort', .*dictionary\.source"),
         ({"sft": {"sha256": "0" * 64}}, "sft.sha256 pins 000"),
     ],
 )

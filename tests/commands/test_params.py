@@ -78,12 +78,13 @@ def value_of(params: Params, name: str) -> Any:
 
 def test_committed_params_load(params: Params):
     assert params.seed == 0
-    assert params.task.max_value == 100
-    assert (params.task.start.min, params.task.start.max) == (0, 99)
-    assert (params.task.difference.min, params.task.difference.max) == (1, 9)
-    assert (params.task.terms.min, params.task.terms.max) == (5, 14)
+    assert (params.task.name, params.task.max_value) == ("arithmetic_series", 100)
+    series = params.task.arithmetic_series
+    assert (series.start.min, series.start.max) == (0, 99)
+    assert (series.difference.min, series.difference.max) == (1, 9)
+    assert (series.terms.min, series.terms.max) == (5, 14)
     assert (params.gold_reward.min, params.gold_reward.max, params.gold_reward.beta) == (1, 7, 0.1)
-    assert not any(params.task.holdout.model_dump().values())
+    assert not any(series.holdout.model_dump().values())
     assert list(params.models) == ["token_damage", "notebook"]
 
 
@@ -123,11 +124,11 @@ def test_params_are_frozen(params: Params):
         ("seed", "true"),
         ("seed", "'0'"),
         ("runtime.threads", "two"),
-        ("task.start", "5"),
-        ("task.terms", "[5, 14]"),
-        ("task.holdout", "{template: 1, difference: [], terms: []}"),
-        ("task.holdout", "{template: ['1'], difference: [], terms: []}"),
-        ("task.holdout", "{template: [4], difference: [], terms: []}"),
+        ("task.arithmetic_series.start", "5"),
+        ("task.arithmetic_series.terms", "[5, 14]"),
+        ("task.arithmetic_series.holdout", "{template: 1, difference: [], terms: []}"),
+        ("task.arithmetic_series.holdout", "{template: ['1'], difference: [], terms: []}"),
+        ("task.arithmetic_series.holdout", "{template: [4], difference: [], terms: []}"),
         ("models.token_damage.readout.prompt_layers", "6"),
         ("models.token_damage.readout.prompt_layers", "[0, 3.5]"),
         ("sampling.dropout", "1"),
@@ -233,14 +234,22 @@ def test_bad_value_is_named(tmp_path: Path, parameter: str, value: str):
 @pytest.mark.parametrize(
     ("parameter", "value", "also_named"),
     [
-        ("task.start", "{min: 9, max: 1}", ["min", "9", "max", "1"]),
-        ("task.terms", "{min: 6, max: 5}", ["min", "6", "max", "5"]),
-        ("task.start", "{min: 0, max: 101}", ["max", "101", "max_value", "100"]),
-        ("task.difference", "{min: 0, max: 9}", ["difference.min"]),
-        ("task.terms", "{min: 0, max: 9}", ["terms.min"]),
-        ("task.terms", "{min: 5, max: 101}", ["terms.max (101)", "max_value (100)"]),
+        ("task.arithmetic_series.start", "{min: 9, max: 1}", ["min", "9", "max", "1"]),
+        ("task.arithmetic_series.terms", "{min: 6, max: 5}", ["min", "6", "max", "5"]),
+        ("task.arithmetic_series.start", "{min: 0, max: 101}", ["max", "101", "max_value", "100"]),
+        ("task.arithmetic_series.difference", "{min: 0, max: 9}", ["difference.min"]),
+        ("task.arithmetic_series.terms", "{min: 0, max: 9}", ["terms.min"]),
+        (
+            "task.arithmetic_series.terms",
+            "{min: 5, max: 101}",
+            ["terms.max (101)", "max_value (100)"],
+        ),
         ("task.max_value", "8", ["start.max (99)", "max_value (8)"]),
-        ("task.difference", "{min: 1, max: 101}", ["difference.max (101)", "max_value (100)"]),
+        (
+            "task.arithmetic_series.difference",
+            "{min: 1, max: 101}",
+            ["difference.max (101)", "max_value (100)"],
+        ),
         (
             "models.token_damage.readout.prompt_layers",
             "[2, 1]",
@@ -319,7 +328,7 @@ def test_choice_is_named_as_the_user_writes_it(
         ("models.token_damage.training.learning_rate", "lerning_rate"),
         ("models.notebook.training.epochs", "epoch"),
         ("models.notebook.training", "trianing"),
-        ("task.holdout.template", "templates"),
+        ("task.arithmetic_series.holdout.template", "templates"),
         ("evaluate.best_of_n.prompts", "promts"),
         ("models", "model"),
         ("sampling", "samples"),
@@ -347,13 +356,21 @@ def test_misspelt_choice_is_missing(tmp_path: Path, parameter: str):
             "[swapped, one_on]",
             "models.token_damage.data.edits.kinds.1 is 'one_on', it should be 'one_off',",
         ),
-        ("task.holdout.template", "[1, 4]", "task.holdout.template.1 is 4, it should be 1, 2 or 3"),
         (
-            "task.holdout.difference",
+            "task.arithmetic_series.holdout.template",
+            "[1, 4]",
+            "task.arithmetic_series.holdout.template.1 is 4, it should be 1, 2 or 3",
+        ),
+        (
+            "task.arithmetic_series.holdout.difference",
             "[7, 10]",
             "holdout.difference names 10, outside difference (1..9)",
         ),
-        ("task.holdout.terms", "[4]", "holdout.terms names 4, outside terms (5..14)"),
+        (
+            "task.arithmetic_series.holdout.terms",
+            "[4]",
+            "holdout.terms names 4, outside terms (5..14)",
+        ),
     ],
 )
 def test_item_of_a_list_is_named(tmp_path: Path, parameter: str, value: str, sentence: str):
@@ -395,12 +412,45 @@ def test_path_that_is_another_to_dvc_is_refused(
     assert named in sentence
 
 
-@pytest.mark.parametrize("parameter", SOURCES)
+@pytest.mark.parametrize("parameter", ["dictionary.source", "sft.source"])
 @pytest.mark.parametrize(
     "source", ["a.pkl", "/a/b c.pkl", "../a.pkl", "./a.pkl", "a~1.pkl", "a/~/b.pkl", "a:b.pkl"]
 )
 def test_path_of_any_kind_loads(tmp_path: Path, parameter: str, source: str):
     assert value_of(load_with(tmp_path, parameter, json.dumps(source)), parameter) == source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "data/source/pairs",
+        "data/source/pairs/a b.csv",
+        "./data/source/pairs/a.pt",
+        "data/source/../source/pairs/own/a.pt",
+    ],
+)
+def test_pairs_that_dvc_watches_load(tmp_path: Path, source: str):
+    assert load_with(tmp_path, "pairs.source", json.dumps(source)).pairs.source == source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "a.csv",
+        "data/source",
+        "data/source/pairs.csv",
+        "data/source/pairs2/a.csv",
+        "data/source/pairs/../a.csv",
+        "../data/source/pairs/a.csv",
+        "/data/source/pairs/a.csv",
+    ],
+)
+def test_pairs_that_dvc_does_not_watch_are_refused(tmp_path: Path, source: str):
+    sentence = sentence_of(load_with, tmp_path, "pairs.source", json.dumps(source))
+    assert (
+        f"pairs.source: {source!r} lies outside data/source/pairs, the folder that DVC watches; "
+        "copy it there, and name that."
+    ) in sentence
 
 
 @pytest.mark.parametrize("source", ["https:///a.pkl", "s3:///a.pkl", "HTTPS://host/a.pkl"])
@@ -425,7 +475,6 @@ def test_url_without_a_host_is_refused(tmp_path: Path, source: str):
             ["margin is true", "rank_weight"],
         ),
         ("models.token_damage.data.edits", {"kinds": []}, ["random is 6", "kinds"]),
-        ("pairs", {"num_pairs": None}, ["num_pairs is null", "source is null"]),
     ],
 )
 def test_values_that_cannot_go_together_are_both_named(
@@ -465,7 +514,6 @@ def test_label_noise_is_for_ranking_loss_alone(tmp_path: Path, losses: dict[str,
         ("models.notebook.training", {"rank_weight": 0}),
         ("models.notebook.training", {"epochs": 1, "patience": 5, "checkpoint_epochs": 9}),
         ("models.token_damage.data.edits", {"kinds": [], "random": 0}),
-        ("pairs", {"num_pairs": None, "source": "pairs.csv"}),
         ("pairs", {"num_pairs": 1, "num_validation_pairs": 1, "num_test_pairs": 1}),
     ],
 )

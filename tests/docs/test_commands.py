@@ -5,7 +5,6 @@ docs/models.md and docs/api.md have tests of their own, which run them whole.
 
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from dvc.cli import parse_args
 from ruamel.yaml import YAML
 from small_models import ROOT
-from small_project import write_small_project
+from small_project import write_small_policy, write_small_project
 from small_tables import write_small_tables
 from typer.testing import CliRunner
 
@@ -76,6 +75,8 @@ def look_up(command: list[str]) -> None:
         project = (ROOT / "pyproject.toml").read_text()
         for extra in re.findall(r"\[(\w+)\]", " ".join(words)):
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
+        for file in re.findall(r"\S+\.lock", " ".join(words)):
+            assert (ROOT / file).exists()
         for pinned in re.findall(r"\S+==\S+", " ".join(words)):
             assert pinned in (ROOT / "requirements.lock").read_text().splitlines()
     elif program in ("python", "torchrun"):
@@ -125,7 +126,7 @@ def project(tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> Path
     folder = tmp_path / "project"
     write_small_project(folder)
     write_small_tables(folder, task, ["token_damage", "notebook"])
-    shutil.copytree(folder / "data/sft", folder / "data/policies/notebook")
+    write_small_policy(folder, "notebook")
     (folder / ".dvc").mkdir()
     pairs = pd.read_parquet(folder / "data/pairs/test.parquet")
     pairs.to_json(folder / "pairs.jsonl", orient="records", lines=True)
@@ -170,6 +171,7 @@ def test_commands_are_found():
         "dvc exp run -S pairs.num_pairs=-3",
         "dvc metrics show metrics/nothing.json",
         "pip install 'goldrm[nothing]'",
+        "pip install --requirement requirements-nothing.lock",
         "python benchmarks/nothing.py",
         "unknown",
     ],

@@ -8,15 +8,13 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks_by_hand import notebooks_gold_reward
 
 from goldrm.edits import random_edits
 from goldrm.edits.kinds import KINDS, MAX_ADDED_TERMS, Kind, Series, possible_kinds
 from goldrm.edits.probes import PROBE_KINDS, probes
 from goldrm.edits.random_edits import random_edit
-from goldrm.task.gold_reward import gold_reward
-from goldrm.task.params import GoldRewardParams
 
-NOTEBOOK = GoldRewardParams(min=1.0, max=7.0, beta=0.1)
 FIVE = (3, 7, 11, 15, 19)
 
 any_series = st.lists(st.integers(0, 100), min_size=1, max_size=20).map(tuple)
@@ -72,7 +70,7 @@ def test_random_edit_draws_the_kinds_asked_for_only(kind: Kind):
 def test_random_edit_makes_near_misses_and_gross_errors():
     rng = Random(1)
     drawn = [random_edit(FIVE, 4, 100, rng) for _ in range(600)]
-    golds = [gold_reward(FIVE, edited, NOTEBOOK) for edited in drawn]
+    golds = [notebooks_gold_reward(FIVE, edited) for edited in drawn]
     for low, high in ((6.0, 6.99), (5.5, 5.99), (5.0, 5.5), (1.0, 4.5)):
         assert sum(low < gold < high for gold in golds) > 25
     assert 7.0 in golds  # the last term repeated

@@ -7,22 +7,11 @@ from math import sqrt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks_by_hand import notebooks_gold_reward
 
 from goldrm.edits.kinds import Series
 from goldrm.edits.probes import equal_in_gold, probes
-from goldrm.task.gold_reward import gold_reward
-from goldrm.task.params import GoldRewardParams
-from goldrm.task.series import Prompt
 
-NOTEBOOK = GoldRewardParams(min=1.0, max=7.0, beta=0.1)
-
-prompts = st.builds(
-    Prompt,
-    template=st.just(1),
-    start=st.integers(0, 99),
-    difference=st.integers(1, 9),
-    terms=st.integers(5, 14),
-)
 any_series = st.lists(st.integers(0, 100), min_size=1, max_size=20).map(tuple)
 
 
@@ -41,10 +30,12 @@ def test_probes_by_hand():
 
 
 @settings(max_examples=20, deadline=None)
-@given(prompts)
-def test_probes_are_all_there_are_and_gold_falls_with_their_size(prompt: Prompt):
-    exact = prompt.exact(100)
-    edits = probes(exact, prompt.difference, 100)
+@given(st.integers(0, 99), st.integers(1, 9), st.integers(5, 14))
+def test_probes_are_all_there_are_and_gold_falls_with_their_size(
+    start: int, difference: int, terms: int
+):
+    exact = tuple(range(start, min(start + terms * difference, 101), difference))
+    edits = probes(exact, difference, 100)
     more_than_one = len(exact) - 1
     expected = Counter(
         one_off=sum(min(20, term) + min(20, 100 - term) for term in exact),
@@ -52,7 +43,7 @@ def test_probes_are_all_there_are_and_gold_falls_with_their_size(prompt: Prompt)
         dropped=len(exact) if more_than_one else 0,
         added=more_than_one,
         truncated=more_than_one,
-        extended=min(3, (100 - exact[-1]) // prompt.difference),
+        extended=min(3, (100 - exact[-1]) // difference),
         shifted=min(5, exact[0]) + min(5, 100 - exact[-1]),
         constant=min(1, more_than_one),
     )
@@ -61,7 +52,7 @@ def test_probes_are_all_there_are_and_gold_falls_with_their_size(prompt: Prompt)
     by_size: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [7.0])
     for probe in sorted(edits, key=lambda probe: abs(probe.size)):
         assert all(0 <= term <= 100 for term in probe.series)
-        gold = gold_reward(exact, probe.series, NOTEBOOK)
+        gold = notebooks_gold_reward(exact, probe.series)
         position = None if probe.kind in ("truncated", "extended") else probe.position
         by_size[probe.kind, position, probe.size > 0].append(gold)
         if probe.kind == "one_off":
@@ -77,5 +68,5 @@ def test_equal_in_gold_is_what_the_gold_reward_says(
     exact: Series, completion: Series, repeats: int
 ):
     for other in (completion, exact + exact[-1:] * repeats):
-        is_max = gold_reward(exact, other, NOTEBOOK) == 7.0
+        is_max = notebooks_gold_reward(exact, other) == 7.0
         assert equal_in_gold(exact, other) == equal_in_gold(other, exact) == is_max

@@ -30,7 +30,7 @@ from goldrm.reward_model.params import (
 )
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams
-from goldrm.task.series import Split, split_text
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 
 ENSEMBLE = PlainEnsembleParams(members=2, combine="mean")
@@ -60,31 +60,25 @@ class Oracle(RewardModel):
         self.asked.extend(zip(prompts, completions, strict=True))
         rewards: list[float] = []
         for prompt, completion in zip(prompts, completions, strict=True):
-            parts = split_text(prompt)
-            assert parts
-            row = self.task.series(
-                0, self.task.space.id_of(parts[0]), list(map(int, completion.split()))
-            )
-            rewards.append(row["gold_reward"])
+            prompt_id = self.task.space.id_of(prompt)
+            rewards.append(self.task.gold_reward(prompt_id, list(map(int, completion.split()))))
         return rewards
 
 
 def edited(task: Task, prompt_ids: list[int], copies: int) -> pd.DataFrame:
     """Each prompt's exact series and edits of it."""
     rng = Random(0)
-    rows: list[dict[str, object]] = []
+    answers: list[tuple[int, int, tuple[int, ...]]] = []
     for group, prompt_id in enumerate(prompt_ids):
         prompt = task.space[prompt_id]
-        exact = prompt.exact(100)
-        rows.append(task.series(group, prompt_id, exact))
+        answers.append((group, prompt_id, prompt.exact))
         for _ in range(copies - 1):
-            values = random_edit(exact, prompt.difference, 100, rng)
-            rows.append(task.series(group, prompt_id, values))
-    return pd.DataFrame(rows)
+            answers.append((group, prompt_id, random_edit(prompt.exact, prompt.step, 100, rng)))
+    return task.labelled(answers)
 
 
 def prompts_of(task: Task, split: Split) -> list[int]:
-    return task.space.ids_in(split)[:400:50]
+    return task.ids_in(split)[:400:50]
 
 
 @pytest.fixture(scope="module")
@@ -296,13 +290,19 @@ def test_no_completion_of_the_data_is_scored_twice(
 
 
 def test_completions_without_a_number_are_no_pick(task: Task, data: EvaluationData):
-    best_of = edited(task, prompts_of(task, "test")[:2], 4)
+    """Rows are numbered by prompt, as the parts that the stage joins."""
+    prompt_ids = prompts_of(task, "test")[:2]
+    best_of = edited(task, prompt_ids, 4)
     best_of.loc[1, "gold_reward"] = np.nan
+    best_of.index = pd.Index([0, 1, 2, 3] * 2)
     splits: dict[Split, pd.DataFrame] = {"test": data.pairs, "validation": data.validation_pairs}
     completions = {"test": data.completions, "validation": data.validation_completions}
     prepared = EvaluationData.prepared(splits, completions, best_of, [0], task)
     assert prepared.best_of["group"].tolist() == [0] * 3 + [1] * 4
     assert prepared.best_of["prompt"].notna().all()
+    first, second = map(task.family, prompt_ids)
+    assert first != second
+    assert prepared.best_of["family"].tolist() == [first] * 3 + [second] * 4
 
 
 def test_test_prompts_are_drawn_by_the_seed(task: Task):
@@ -314,7 +314,7 @@ def test_test_prompts_are_drawn_by_the_seed(task: Task):
 
 
 def test_test_prompts_are_of_different_families_as_far_as_there_are(task: Task):
-    families = {task.family(i) for i in task.space.ids_in("test")}
+    families = {task.family(i) for i in task.ids_in("test")}
     drawn = [task.family(i) for i in drawn_test_prompts(task, len(families) + 5, 0)]
     assert set(drawn[: len(families)]) == families
     assert len(set(drawn[len(families) :])) == 5

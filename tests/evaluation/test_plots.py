@@ -13,18 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from goldrm.common.errors import GoldrmError
 from goldrm.evaluation import plots
-
-
-def intervals(**columns: list[str]) -> pd.DataFrame:
-    """Values of 0.9, 0.8, … each in the middle of an interval, of 3 rows."""
-    rows = pd.DataFrame(columns)
-    value = 0.9 - 0.1 * (np.arange(len(rows)) % 9)
-    return rows.assign(value=value, low=value - 0.05, high=value + 0.05, n=3)
 
 
 def of_models(names: list[str], table: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +24,6 @@ def of_models(names: list[str], table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table.assign(model=name) for name in names], ignore_index=True)
 
 
-BETTER = {"low": 0.8, "value": 0.9, "high": 0.95}
 RECIPES = ["token_damage", "notebook"]
 CURVE = pd.DataFrame(
     {
@@ -45,105 +36,37 @@ CURVE = pd.DataFrame(
 )
 
 
-STATISTICS = [  # in the order of their table, of which "mae" is in no figure
-    *("accuracy", "accuracy_clear", "accuracy_inexact", "best_of_four", "one_off_further"),
-    *("spearman", "spearman_inexact", "probes_spearman", "mae"),
-]
-
-
-def tables_of(recipes: list[str]) -> dict[str, pd.DataFrame]:
-    """What the evaluation of these recipes may come to."""
-    scorers = [*recipes, "log_prob", "median", "mean_per_length"]
-    pickers = [*recipes, "log_prob", "oracle", "random"]
-    return {
-        "reward_vs_gold": pd.DataFrame(
-            {
-                "model": [*recipes, recipes[0]],
-                "gold_reward": [*range(3, 3 + len(recipes)), 2.0],
-                "reward": [*range(4, 4 + len(recipes)), 3.0],
-            }
-        ),
-        "statistics": intervals(
-            model=[name for name in scorers for _ in STATISTICS],
-            statistic=[*STATISTICS] * len(scorers),
-        ),
-        "calibration": of_models(
-            recipes,
-            pd.DataFrame(
-                {
-                    "mean_gold_reward": [2.0, 6.5],
-                    "mean_reward": [3.0, 6.0],
-                    "std_reward": [0.5, 0.0],
-                }
-            ),
-        ),
-        "reliability": of_models(
-            recipes,
-            pd.DataFrame(
-                {
-                    "targets": ["hard", "hard", "soft", "hard"],
-                    "temperature": [1.0, 1.0, 1.0, 2.5],
-                    "mean_confidence": [0.6, 0.9, 0.7, 0.55],
-                    "mean_target": [0.7, 1.0, 0.65, 0.8],
-                }
-            ),
-        ),
-        "breakdown": of_models(
-            recipes,
-            intervals(
-                by=["margin", "margin", "template", "terms", "mistake", "held_out"],
-                label=["0-0.1", "2-inf", "1", "14", "wrong_first_term", "False"],
-            ),
-        ),
-        "best_of_n": pd.DataFrame(
-            {
-                "model": pickers * 2,
-                "n": [1] * len(pickers) + [2] * len(pickers),
-                "kl_bound": [0.0] * len(pickers) + [0.193] * len(pickers),
-                "gold_reward": [5.0] * len(pickers) + [6.0 + 0.1 * i for i in range(len(pickers))],
-                "low": [4.5] * len(pickers) + [5.5 + 0.1 * i for i in range(len(pickers))],
-                "high": [5.5] * len(pickers) + [6.5 + 0.1 * i for i in range(len(pickers))],
-                "prompts": 40,
-            }
-        ),
-        "probes": of_models(recipes, intervals(probe=["one_off", "swapped", "truncated"])),
-        "one_off": of_models(
-            recipes,
-            pd.DataFrame(
-                {"size": [1, 2, 3], "reward": [6.0, 6.1, 5.0], "gold_reward": [6.45, 6.25, 6.1]}
-            ),
-        ),
-    }
-
-
-TABLES = tables_of(RECIPES)
-NAMES = [
-    *("learning_curves", "reward_vs_gold", "statistics", "breakdown", "calibration", "best_of_n"),
-    "probes",
-]
-# A name may have 40 letters. A table may have a single row a model, and values outside intervals.
+NAMES = ["learning_curves", "reward_vs_gold"]
+# A name may have 40 letters. A table may have a single row a model.
 FOUR = [*RECIPES, "a_recipe_whose_name_is_as_long_as_may_be", "edits_of_other_kinds"]
+
+
+def points_of(recipes: list[str]) -> pd.DataFrame:
+    """A point a recipe, and one more of the first."""
+    return pd.DataFrame(
+        {
+            "model": [*recipes, recipes[0]],
+            "gold_reward": [*range(3, 3 + len(recipes)), 2.0],
+            "reward": [*range(4, 4 + len(recipes)), 3.0],
+        }
+    )
+
+
 CASES = {
-    "two": TABLES,
-    "one": tables_of(RECIPES[:1]),
-    "four": tables_of(FOUR),
-    "single": {
-        name: table.groupby(
-            ["model", *(key for key in ("statistic", "by") if key in table)], sort=False
-        ).head(1)
-        for name, table in TABLES.items()
-    },
-    "outside": {
-        name: table.assign(low=table["value"] + 0.01) if "value" in table else table
-        for name, table in TABLES.items()
-    },
+    "two": points_of(RECIPES),
+    "one": points_of(RECIPES[:1]),
+    "four": points_of(FOUR),
+    "single": points_of(RECIPES)[: len(RECIPES)],
 }
 
 
 def draw(case: str) -> dict[str, Figure]:
-    tables = CASES[case]
-    recipes = tables["breakdown"]["model"].unique()
-    return plots.figures(tables, {name: CURVE for name in recipes})
+    points = CASES[case]
+    curves = {name: CURVE for name in points["model"].unique()}
+    return {
+        "learning_curves": plots.learning_curves(curves),
+        "reward_vs_gold": plots.reward_vs_gold(points),
+    }
 
 
 @functools.cache
@@ -164,29 +87,7 @@ def lines(axes: Axes) -> dict[str, list[list[float]]]:
     }
 
 
-def tick_labels(axes: Axes) -> list[str]:
-    return [text.get_text() for text in axes.get_yticklabels()]
-
-
-def legend_of(figure: Figure) -> list[str]:
-    (legend,) = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
-
-
-def test_there_is_a_figure_of_every_table():
-    class Noted(dict[str, pd.DataFrame]):
-        used: set[str] = set()
-
-        def __getitem__(self, name: str) -> pd.DataFrame:
-            self.used.add(name)
-            return super().__getitem__(name)
-
-    tables = Noted(TABLES)
-    assert list(plots.figures(tables, {"token_damage": CURVE})) == NAMES
-    assert tables.used == set(TABLES)
-
-
-@pytest.mark.parametrize("case", ["two", "single", "outside"])
+@pytest.mark.parametrize("case", ["two", "single"])
 def test_pngs_are_the_same_twice(tmp_path: Path, case: str):
     for folder, figures in (("first", figures_of(case)), ("again", draw(case))):
         for name, figure in figures.items():
@@ -207,11 +108,8 @@ from goldrm.evaluation import plots
 table = pd.DataFrame({"model": ["a"], "gold_reward": [1.0], "reward": [2.0]})
 curve = pd.DataFrame({"step": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [2.0, 1.0],
                       "train_accuracy": [0.5, 0.75], "validation_accuracy": [0.5, 0.6]})
-@plots.fixed_settings
-def draw():
-    return plots.reward_vs_gold(table), plots.learning_curves({"a": curve})
-for name, figure in zip(("points", "curve"), draw(), strict=True):
-    plots.save(Path(f"{name}.png"), figure)
+plots.save(Path("points.png"), plots.reward_vs_gold(table))
+plots.save(Path("curve.png"), plots.learning_curves({"a": curve}))
 assert "matplotlib.pyplot" not in sys.modules
 """
 SETTINGS = """\
@@ -301,21 +199,7 @@ def test_everything_is_labelled_and_nothing_is_cut_off_or_overlaps(name: str, ca
         assert not one.overlaps(other)
     for axes in figure.axes:
         assert axes.get_xlabel() or name == "learning_curves"
-        assert axes.get_ylabel() or tick_labels(axes)
-
-
-@pytest.mark.parametrize("name", ["statistics", "breakdown", "calibration", "best_of_n", "probes"])
-def test_a_model_has_one_colour_and_the_legend_names_it(name: str):
-    figure = figures_of("four")[name]
-    colours: dict[str, set[str]] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            line = handle.lines[0] if hasattr(handle, "lines") else handle
-            colours.setdefault(label.replace("_", " "), set()).add(to_hex(line.get_color()))
-    assert list(colours) == legend_of(figure)
-    assert all(len(own) == 1 for own in colours.values())
-    recipes = [colours[recipe.replace("_", " ")].pop() for recipe in FOUR]
-    assert len(set(recipes)) == 4
+        assert axes.get_ylabel()
 
 
 def test_scatter_has_a_panel_a_model_with_its_points_and_the_diagonal():
@@ -358,95 +242,10 @@ def test_learning_curves_compare_and_their_ticks_are_plain_numbers():
         assert not any(tick.get_text() for tick in panel.get_yticklabels(minor=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "coin"), [("probes", 0.5), ("statistics", 0.5), ("breakdown", 0.5)]
-)
-def test_the_coins_line_is_inside_where_all_are_better(name: str, coin: float):
-    """It once lay behind the frame."""
-    better = {table: rows.assign(**BETTER) for table, rows in TABLES.items() if "value" in rows}
-    figure = plots.figures({**TABLES, **better}, {name: CURVE for name in RECIPES})[name]
-    assert figure.axes[0].get_xlim()[0] < 0.495
-
-
-def test_calibration_shows_bins_and_unscaled_preferences():
-    rewards, hard, soft = figure_of("calibration").axes
-    assert [[2.0, 6.5], [3.0, 6.0]] in lines(rewards).values()
-    for recipe in RECIPES:
-        assert lines(hard)[recipe] == [[0.6, 0.9], [0.7, 1.0]]  # not that at temperature 2.5
-        assert lines(soft)[recipe] == [[0.7], [0.65]]
-
-
-def test_breakdown_has_a_panel_a_property():
-    axes = figure_of("breakdown").axes
-    assert [panel.get_title() for panel in axes] == ["margin", "template", "terms", "mistake"]
-    assert [tick_labels(panel) for panel in axes] == [
-        *(["0-0.1 (3)", "2-inf (3)"], ["1 (3)"], ["14 (3)"], ["wrong first term (3)"])
-    ]
-    segments = [line.get_segments()[0] for line in axes[0].collections]
-    # Of each model an interval on each line, the first model's above.
-    assert [segment[:, 0].tolist() for segment in segments] == [
-        pytest.approx(ends) for ends in [[0.85, 0.95], [0.75, 0.85]] * 2
-    ]
-    assert [segment[0, 1] for segment in segments] == pytest.approx([-0.175, 0.825, 0.175, 1.175])
-    assert len({panel.get_xlim() for panel in axes}) == 1  # so that panels compare
-    assert axes[0].get_ylim()[0] > axes[0].get_ylim()[1]  # the first row on top
-
-
-def test_what_was_held_out_stands_beside_the_rest():
-    held_out = of_models(RECIPES, intervals(by=["held_out"], label=["True"]))
-    last = plots.breakdown(pd.concat([TABLES["breakdown"], held_out])).axes[-1]
-    assert (last.get_title(), tick_labels(last)) == ("held out", ["False (3)", "True (3)"])
-
-
-@pytest.mark.parametrize(("panel", "x"), [(0, [1, 2]), (1, [0, 0.193])])
-def test_best_of_n_shows_every_way_to_pick(panel: int, x: list[float]):
-    axes = figure_of("best_of_n").axes[panel]
-    assert lines(axes) == {
-        "token_damage": [x, [5, 6]],
-        "notebook": [x, [5, 6.1]],
-        "log_prob": [x, [5, 6.2]],
-        "oracle": [x, [5, pytest.approx(6.3)]],
-        "random": [x, [5, 6.4]],
-    }
-    order = {str(line.get_label()): line.get_zorder() for line in axes.get_lines()}
-    above = min(order[recipe] for recipe in RECIPES)
-    assert above > max(order[name] for name in ("log_prob", "oracle", "random"))  # they hide none
-    bands = [np.asarray(band.get_paths()[0].vertices) for band in axes.collections]
-    assert len(bands) == len(RECIPES)
-    for number, band in enumerate(bands):
-        ends = [(x[1], 5.5 + 0.1 * number), (x[1], 6.5 + 0.1 * number)]
-        assert {tuple(corner) for corner in band} >= set(ends)
-
-
-def test_probes_show_rewards_beside_gold_rewards():
-    left, right = figure_of("probes").axes
-    assert tick_labels(left) == ["one off (3)", "swapped (3)", "truncated (3)"]
-    assert lines(right) == {
-        **dict.fromkeys(RECIPES, [[1, 2, 3], [6.0, 6.1, 5.0]]),
-        "gold_reward": [[1, 2, 3], [6.45, 6.25, 6.1]],
-    }
-    assert legend_of(figure_of("probes")) == ["token damage", "notebook", "gold reward"]
-
-
-def test_models_stand_beside_what_they_are_compared_with():
-    shares, correlations = figure_of("statistics").axes
-    words = [f"{name.replace('_', ' ')} (3)" for name in STATISTICS]
-    assert (tick_labels(shares), tick_labels(correlations)) == (words[:5], words[5:8])
-    models = ["token damage", "notebook", "log prob", "median", "mean per length"]
-    assert legend_of(figure_of("statistics")) == models
-    for axes, values in ((shares, [0.9, 0.8, 0.7, 0.6, 0.5]), (correlations, [0.4, 0.3, 0.2])):
-        points = [line.get_data() for line in axes.get_lines() if len(line.get_xdata()) == 1]
-        assert [float(x[0]) for x, _ in points] == pytest.approx(values * 5)  # of each model
-        lines_of_first = [float(y[0]) for _, y in points[: len(values)]]
-        assert lines_of_first == pytest.approx([line - 0.28 for line in range(len(values))])
-        ends = [line.get_segments()[0][:, 0].tolist() for line in axes.collections]
-        assert ends == [pytest.approx([value - 0.05, value + 0.05]) for value in values * 5]
-
-
 def test_unwritable_figure_is_named(tmp_path: Path):
     (tmp_path / "plots").write_text("a file")
     with pytest.raises(GoldrmError, match=r"curve\.png can't be written"):
-        plots.save(tmp_path / "plots/curve.png", figure_of("statistics"))
+        plots.save(tmp_path / "plots/curve.png", figure_of("learning_curves"))
 
 
 def test_policies_are_drawn_by_how_far_they_have_gone():

@@ -15,17 +15,17 @@ from goldrm.evaluation.probes import (
     with_exact_reward,
 )
 from goldrm.statistics.shares import share
-from goldrm.task.series import Prompt
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
 # The last two are of a family, and ask for the same series, which is cut off at 100.
-PROMPTS = [Prompt(1, 3, 4, 5), Prompt(2, 0, 1, 8), Prompt(1, 80, 9, 5), Prompt(3, 80, 9, 9)]
+PROMPTS = [Series(1, 3, 4, 5), Series(2, 0, 1, 8), Series(1, 80, 9, 5), Series(3, 80, 9, 9)]
 FAMILIES = ["3 7", "0 1", "80 89", "80 89"]
 
 
 @pytest.fixture(scope="module")
 def prompt_ids(task: Task) -> list[int]:
-    return [task.space.id_of(prompt) for prompt in PROMPTS]
+    return [task.space.id_of(prompt.text) for prompt in PROMPTS]
 
 
 def scored(task: Task, prompt_ids: list[int], scale: float = 1.0) -> pd.DataFrame:

@@ -8,21 +8,20 @@ from notebook_reference import gold_rewards
 from pandas.testing import assert_frame_equal
 
 from goldrm.evaluation.search import search_over_estimates
-from goldrm.task.series import Prompt, split_text
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
 # The last two ask for the same series, which is cut off at 100.
-PROMPTS = [Prompt(1, 3, 4, 5), Prompt(2, 0, 1, 8), Prompt(1, 80, 9, 5), Prompt(3, 80, 9, 9)]
+PROMPTS = [Series(1, 3, 4, 5), Series(2, 0, 1, 8), Series(1, 80, 9, 5), Series(3, 80, 9, 9)]
 
 
 def gold(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
     """The gold rewards by the notebook's formula, which computes in 32 bits."""
+    exact = {series.text: series.exact(100) for series in PROMPTS}
     rewards: list[float] = []
     for prompt, completion in zip(prompts, completions, strict=True):
-        asked = split_text(prompt)
-        assert asked
         values = list(map(int, completion.split()))
-        rewards.append(gold_rewards(asked[0].exact(100), values, values)[0])
+        rewards.append(gold_rewards(exact[prompt], values, values)[0])
     return rewards
 
 
@@ -35,8 +34,8 @@ def padded(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
 @pytest.fixture
 def start(task: Task) -> pd.DataFrame:
     """The exact series of the prompts, scored; all rows are called 0."""
-    rows = [task.series(0, task.space.id_of(prompt), prompt.exact(100)) for prompt in PROMPTS]
-    table = task.with_prompts(pd.DataFrame(rows))
+    answers = ((0, task.space.id_of(prompt.text), prompt.exact(100)) for prompt in PROMPTS)
+    table = task.with_prompts(task.labelled(answers))
     rewards = padded(table["prompt"].tolist(), table["completion"].tolist())
     return table.assign(reward=rewards).set_index(pd.Index([0] * len(table)))
 

@@ -13,8 +13,8 @@ from goldrm.evaluation import comparison, tables
 from goldrm.evaluation.data import EvaluationData, distinct_completions, pairs_with_rewards
 from goldrm.statistics.bootstrap import Bootstrap
 from goldrm.statistics.shares import share
+from goldrm.task.arithmetic_series import ArithmeticSeries, Series
 from goldrm.task.params import GoldRewardParams
-from goldrm.task.series import Prompt
 from goldrm.task.task import Task
 
 # Prompt 5 has three completions and all pairs of them, ranked right, right and wrong. Prompts 8
@@ -77,10 +77,10 @@ def bootstrap() -> Bootstrap:
 
 def test_completions_are_distinct_and_know_their_families(task: Task):
     # Cut off at 100, six terms from 95 by 5 are the same series as five; two templates of it.
-    prompts = [Prompt(1, 95, 5, 6), Prompt(3, 95, 5, 5), Prompt(1, 2, 2, 5)]
+    prompts = [Series(1, 95, 5, 6), Series(3, 95, 5, 5), Series(1, 2, 2, 5)]
     given = [(0, (95, 100)), (1, (95,)), (0, (95, 99)), (2, (1, 9)), (0, (95, 100)), (1, (95, 100))]
-    rows = [task.series(0, task.space.id_of(prompts[i]), values) for i, values in given]
-    found = distinct_completions(task.with_prompts(pd.DataFrame(rows)), task)
+    answers = ((0, task.space.id_of(prompts[i].text), values) for i, values in given)
+    found = distinct_completions(task.with_prompts(task.labelled(answers)), task)
     columns = ["template", "completion", "family", "length", "mistake"]
     assert list(found[columns].itertuples(index=False, name=None)) == [
         (1, "95 100", "95 100", 2.0, "exact"),
@@ -273,7 +273,7 @@ def test_an_accuracy_on_no_pairs_is_no_headline(bootstrap: Bootstrap):
     ],
 )
 def test_breakdown_by_hand(by: str, expected: list[tuple[str, int, float]]):
-    table = tables.breakdown(SCORED, 0.95)
+    table = tables.breakdown(SCORED, ArithmeticSeries.properties, 0.95)
     assert list(table) == ["by", "label", *COLUMNS[1:]]
     rows = table[table["by"] == by]
     assert rows["label"].tolist() == [label for label, _, _ in expected]
@@ -285,13 +285,11 @@ def test_breakdown_by_hand(by: str, expected: list[tuple[str, int, float]]):
 
 
 def test_a_scatter_plot_has_a_point_a_completion(task: Task):
-    rows = [task.series(0, prompt_id, (1, 2)) for prompt_id in (5, 6)]
-    completions = task.with_prompts(pd.DataFrame(rows)).assign(reward=[2.0, 3.0], mistake="exact")
+    labelled = task.labelled((0, prompt_id, (1, 2)) for prompt_id in (5, 6))
+    completions = task.with_prompts(labelled).assign(reward=[2.0, 3.0], mistake="exact")
     table = tables.reward_vs_gold(completions)
-    assert list(table) == [
-        *("template", "start", "difference", "terms", "completion", "mistake"),
-        *("gold_reward", "reward"),
-    ]
+    assert list(table) == ["prompt", "completion", "mistake", "gold_reward", "reward"]
+    assert table["prompt"].tolist() == [task.space[prompt_id].text for prompt_id in (5, 6)]
     assert table["reward"].tolist() == [2, 3]
 
 

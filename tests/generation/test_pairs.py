@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from notebook_reference import gold_rewards
 
 from goldrm.generation.pairs import PAIR_COLUMNS, preference_pairs
-from goldrm.task.series import Prompt
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
 
-def pairs_of(task: Task, prompt: Prompt, *texts: str) -> list[tuple[str, str]]:
+def pairs_of(task: Task, prompt: Series, *texts: str) -> list[tuple[str, str]]:
     pairs = preference_pairs(completions_of(task, prompt, *texts), task)
     return list(zip(pairs["chosen"], pairs["rejected"], strict=True))
 
@@ -22,7 +22,7 @@ def pairs_of(task: Task, prompt: Prompt, *texts: str) -> list[tuple[str, str]]:
 @given(st.data())
 def test_pairs_are_the_notebooks_where_lengths_are_equal(task: Task, data: st.DataObject):
     prompt = task.space[data.draw(st.integers(0, len(task.space) - 1))]
-    exact = prompt.exact(100)
+    exact = prompt.exact
     near = [st.integers(max(0, value - 9), min(100, value + 9)) for value in exact]
     first, second = (list(data.draw(st.tuples(*near))) for _ in range(2))
     texts = [" ".join(map(str, series)) for series in (first, second)]
@@ -47,11 +47,11 @@ def test_pair_by_hand(task: Task, better_first: bool):
     pairs = preference_pairs(
         completions_of(task, TWO_TO_TEN, *(texts if better_first else reversed(texts))), task
     )
-    assert list(pairs.columns) == list(PAIR_COLUMNS)
+    assert list(pairs.columns) == [*task.prompt_columns, *PAIR_COLUMNS]
     (row,) = pairs.to_dict("records")
     off_by_6 = 1 + 6 / (1 + 0.1 * math.sqrt(6))  # the notebook's 5.819474697113037 in 32 bits
     assert row == {
-        "prompt_id": task.space.id_of(TWO_TO_TEN),
+        "prompt_id": task.space.id_of(TWO_TO_TEN.text),
         "template": 1,
         "start": 2,
         "difference": 2,
@@ -71,7 +71,7 @@ def test_columns_have_their_types_even_without_pairs(task: Task):
     empty = preference_pairs(completions_of(task, TWO_TO_TEN, "2", "2"), task)
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
-    assert full.dtypes.astype(str).to_dict() == PAIR_COLUMNS
+    assert full.dtypes.astype(str).to_dict() == task.prompt_columns | PAIR_COLUMNS
 
 
 @pytest.mark.parametrize("empty", ["", "<SEP> terms"])

@@ -10,14 +10,15 @@ from completions_by_hand import TWO_TO_TEN, completions_of
 from goldrm.common.tables import ParquetBuffer
 from goldrm.generation.pairs import PAIR_COLUMNS, PAIR_KEY
 from goldrm.generation.preferences import COMPLETION_COLUMNS, PreferenceDataset
-from goldrm.task.series import SPLITS, Prompt, Split
+from goldrm.task.arithmetic_series import Series
+from goldrm.task.splits import SPLITS, Split
 from goldrm.task.task import Task
 
 
 @pytest.fixture(scope="module")
 def prompts_in(task: Task) -> dict[Split, list[int]]:
     """The numbers of the prompts of each split."""
-    return {split: task.space.ids_in(split) for split in SPLITS}
+    return {split: task.ids_in(split) for split in SPLITS}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,8 @@ def test_what_is_unseen_in_a_later_split_is_in_no_earlier_one(
     unseen = set[tuple[int, ...]]().union(*(series_of[later] for later in later_than(split)))
     draw = random.Random(0)
     chunks = [
-        pd.DataFrame(
-            task.series(group, prompt_id, task.exact(draw.randrange(len(task.space))))
+        task.labelled(
+            (group, prompt_id, task.exact(draw.randrange(len(task.space))))
             for group, prompt_id in enumerate(draw.sample(prompts_in[split], 100))
             for _ in range(8)
         )
@@ -96,7 +97,7 @@ def test_completions_of_other_splits_prompts_are_left_out(
 def test_same_series_by_another_prompt_is_in_the_same_split(task: Task):
     """95, 95 + 9 …: whatever the number of terms and the wording, the series is just 95."""
     same = [
-        Prompt(template, 95, difference, terms)
+        Series(template, 95, difference, terms)
         for template in (1, 2, 3)
         for difference in (6, 7, 8, 9)
         for terms in range(5, 15)
@@ -131,21 +132,21 @@ def test_pairs_are_different_and_so_many(
         pairs["prompt_id"].tolist()
         == [*prompts_in["test"][:2], *prompts_in["test"][1:2] * 2][: len(pairs)]
     )
-    assert pairs.dtypes.astype(str).to_dict() == PAIR_COLUMNS
-    assert completions.dtypes.astype(str).to_dict() == COMPLETION_COLUMNS
+    assert pairs.dtypes.astype(str).to_dict() == task.prompt_columns | PAIR_COLUMNS
+    assert completions.dtypes.astype(str).to_dict() == task.prompt_columns | COMPLETION_COLUMNS
     # A chunk's completions are all kept, as often as they were sampled.
     assert len(completions) == {1: 3, 5: 10}.get(num_pairs, 8)
 
 
 def test_statistics_by_hand(task: Task, prompts_in: dict[Split, list[int]]):
-    assert task.split_of(task.space.id_of(TWO_TO_TEN)) == "validation"
+    assert task.split_of(task.space.id_of(TWO_TO_TEN.text)) == "validation"
     leaking = " ".join(map(str, task.exact(prompts_in["test"][0])))
     chunks = [
         completions_of(task, TWO_TO_TEN, "2 4 6 8 10", "2 4 6 8 16", group=0),
         completions_of(task, TWO_TO_TEN, "2 4 6 8 11", leaking, "2 4 6 9 10", group=1),
         completions_of(task, TWO_TO_TEN, "2 4 6 8 9", "terms", group=2),
         completions_of(task, TWO_TO_TEN, "2 4 6 8 10", "2 4 6 8 10", "2 4 6 8 11", group=3),
-        completions_of(task, Prompt(2, 2, 2, 5), "2 4 6 8 10", "2 4 6 8 16", group=4),
+        completions_of(task, Series(2, 2, 2, 5), "2 4 6 8 10", "2 4 6 8 16", group=4),
     ]
     off_by_1, off_by_6 = 1 + 6 / 1.1, 5.819474697113037
     # Groups 0 to 4 hold 1, 1, 0, 3 and 1 pairs; 1, 0, 0, 2 and 1 of them differ in reward, and

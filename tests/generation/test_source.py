@@ -57,7 +57,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_pairs_without_gold_rewards_keep_their_order(file: Path, task: Task):
     """Also where the task would have it the other way round."""
     other_way = {**TASKS, "chosen": WORSE, "rejected": EXACT}
-    prompt_id = task.space.id_of(TWO_TO_TEN)
+    prompt_id = task.space.id_of(TWO_TO_TEN.text)
     assert list(read_source(written(file, [TASKS, other_way, OWN]), task)) == [
         SourcePair(prompt_id, TWO_TO_TEN.text, EXACT, WORSE, has_gold_rewards=False),
         SourcePair(prompt_id, TWO_TO_TEN.text, WORSE, EXACT, has_gold_rewards=False),
@@ -93,7 +93,7 @@ def test_prompt_that_is_nearly_the_tasks_has_no_gold_rewards(
     row = pair_of({**TASKS, "prompt": prompt}, (7, GOLD_WORSE))
     (found,) = read_source(written(tmp_path / "pairs.csv", [row]), task)
     begins = prompt.startswith(TWO_TO_TEN.text + " ")
-    assert found.prompt_id == (task.space.id_of(TWO_TO_TEN) if begins else NO_PROMPT_ID)
+    assert found.prompt_id == (task.space.id_of(TWO_TO_TEN.text) if begins else NO_PROMPT_ID)
     assert not found.has_gold_rewards
 
 

@@ -15,8 +15,8 @@ from goldrm.generation.source_dataset import PREFERENCE_COLUMNS, SourceDataset
 from goldrm.task.task import Task
 
 
-def collected(pairs: list[SourcePair], num_wanted: int, task: Task) -> SourceDataset:
-    dataset = SourceDataset(PreferenceDataset("train", num_wanted, task), task)
+def collected(pairs: list[SourcePair], task: Task) -> SourceDataset:
+    dataset = SourceDataset(PreferenceDataset("train", ALL_PAIRS, task), task)
     dataset.collect(iter(pairs), "own.csv")
     return dataset
 
@@ -48,7 +48,7 @@ def test_both_kinds_are_collected_by_themselves(task: Task):
         own_pair("7 9 8"),
         own_pair("100", "7 9 8"),
     ]
-    dataset = collected(pairs, ALL_PAIRS, task)
+    dataset = collected(pairs, task)
     assert dataset.num_pairs == 4
     found = preferences_of(dataset)
     assert found.dtypes.astype(str).to_dict() == PREFERENCE_COLUMNS
@@ -71,7 +71,7 @@ def test_what_is_about_another_splits_family_is_left_out(task: Task, split: str)
         own_pair("100", spelled),
         own_pair("100", prompt=f"write a series {spelled}"),
     ]
-    dataset = collected(pairs, ALL_PAIRS, task)
+    dataset = collected(pairs, task)
     assert dataset.num_pairs == 1
     rows = dataset.statistics().set_index("statistic")
     assert (rows["value"]["unseen"], rows["n"]["unseen"]) == (5 / 6, 6)
@@ -79,21 +79,22 @@ def test_what_is_about_another_splits_family_is_left_out(task: Task, split: str)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
-def test_as_many_as_are_wanted_are_the_first_ones(
+def test_however_many_are_read_at_a_time_all_are_collected(
     task: Task, monkeypatch: pytest.MonkeyPatch, chunk: int
 ):
-    """Of both kinds, repeated and unseen ones not counted, however many are read at a time."""
+    """Of both kinds, but for repeated and unseen ones."""
     monkeypatch.setattr(source_dataset, "PAIRS_A_CHUNK", chunk)
     numbers = count()
     ids, unseen = task.ids_in("train"), task.ids_in("test")[0]
     pairs = [pair_of(task, unseen), own_pair("7 9 8"), own_pair("7 9 8")]
     pairs += [pair_of(task, prompt_id, gold=next(numbers) % 2 == 0) for prompt_id in ids[:6]]
-    dataset = collected(pairs, 5, task)
-    assert (len(dataset.labelled.pairs), len(dataset.preferences)) == (2, 3)
+    dataset = collected(pairs, task)
+    assert (len(dataset.labelled.pairs), len(dataset.preferences)) == (3, 4)
     completions = pd.read_parquet(io.BytesIO(dataset.labelled.completions.content()))
-    assert completions["completion"].tolist()[::2] == [answer(task, ids[i]) for i in (0, 2)]
-    assert completions["group"].tolist() == [0, 0, 1, 1]
-    assert preferences_of(dataset)["prompt_id"].tolist() == [NO_PROMPT_ID, ids[1], ids[3]]
+    assert completions["completion"].tolist()[::2] == [answer(task, ids[i]) for i in (0, 2, 4)]
+    assert completions["group"].tolist() == [0, 0, 1, 1, 2, 2]
+    known = [ids[i] for i in (1, 3, 5)]
+    assert preferences_of(dataset)["prompt_id"].tolist() == [NO_PROMPT_ID, *known]
 
 
 def test_agreement_with_the_gold_rewards_by_hand(task: Task):
@@ -109,18 +110,14 @@ def test_agreement_with_the_gold_rewards_by_hand(task: Task):
         own_pair("7 9 8"),
     ]
     assert task.exact(third)[-1] < 99
-    rows = collected(pairs, ALL_PAIRS, task).statistics().set_index("statistic")
+    rows = collected(pairs, task).statistics().set_index("statistic")
     assert rows["value"]["agreeing"] == pytest.approx(2 / 3)
     assert rows["n"]["agreeing"] == 3
     assert "kept" not in rows.index
 
 
-def test_too_few_are_refused(task: Task):
-    """Fewer than are wanted; where all are, none."""
+def test_none_to_train_on_is_refused(task: Task):
     pairs = [own_pair("7 9 8"), pair_of(task, task.ids_in("test")[0])]
-    with pytest.raises(GoldrmError, match=r"own\.csv holds 1 different pairs .* \(2\).*to null"):
-        collected(pairs, 2, task)
-    assert collected(pairs, ALL_PAIRS, task).num_pairs == 1
-    for wanted in (1, ALL_PAIRS):
-        with pytest.raises(GoldrmError, match=r"own\.csv holds 0 different pairs .* \(1\)"):
-            collected(pairs[1:], wanted, task)
+    assert collected(pairs, task).num_pairs == 1
+    with pytest.raises(GoldrmError, match=r"own\.csv holds no pair of the train split"):
+        collected(pairs[1:], task)

@@ -11,6 +11,7 @@ import torch
 from completions_by_hand import completions_of
 from notebook_reference import NotebookLM, generate, gold_rewards, pick_greedy
 from pandas.testing import assert_frame_equal
+from tasks_by_hand import with_series
 
 from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
@@ -23,9 +24,10 @@ from goldrm.generation.params import SamplingParams
 from goldrm.generation.preferences import PreferenceDataset
 from goldrm.generation.split_sampling import SplitSampler, sample_split
 from goldrm.lm.model import Backbone
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import SPLITS, Prompt, Split
+from goldrm.task.splits import SPLITS, Split
 from goldrm.task.task import Task
 
 
@@ -42,7 +44,7 @@ def task(
 ) -> Task:
     """A small one: 324 prompts, of 54 families in two lengths and three wordings."""
     ranges = {"start": IntRange(min=0, max=5), "terms": IntRange(min=5, max=6)}
-    return Task(dictionary, task_params.model_copy(update=ranges), gold_reward_params)
+    return Task(dictionary, with_series(task_params, **ranges), gold_reward_params)
 
 
 def content(buffer: ParquetBuffer) -> pd.DataFrame:
@@ -98,7 +100,7 @@ def test_sampled_pairs_have_the_reference_rewards(
     sampler = SplitSampler("test", backbone, task, sampling, seed=0)
     pairs = sampled(sampler, task, 12, tmp_path)[:12]
     for row in pairs.to_dict("records"):
-        exact = Prompt(row["template"], row["start"], row["difference"], row["terms"]).exact(100)
+        exact = Series(row["template"], row["start"], row["difference"], row["terms"]).exact(100)
         for side in ("chosen", "rejected"):
             series = [int(token) for token in row[side].split()]
             # With itself as its rival nothing but the exact series decides about the padding.
@@ -181,7 +183,7 @@ def test_split_without_prompts_is_refused(
 ):
     """A single family is in a single split."""
     one = {"start": IntRange(min=0, max=0), "difference": IntRange(min=1, max=1)}
-    task = Task(dictionary, task_params.model_copy(update=one), gold_reward_params)
+    task = Task(dictionary, with_series(task_params, **one), gold_reward_params)
     empty = next(split for split in SPLITS if split != task.split_of(0))
     with pytest.raises(GoldrmError, match=rf"the {empty} split has no prompts.*task\.split_seed"):
         SplitSampler(empty, backbone, task, sampling, seed=0)

@@ -15,6 +15,7 @@ from goldrm.lm.sizes import BackboneSizes
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.model import RewardModel
 from goldrm.task.dictionary import Dictionary
+from goldrm.task.task import Task
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +54,12 @@ def reward_models(wide_backbone: Backbone, dictionary: Dictionary) -> dict[str, 
 def exported(
     wide_backbone: Backbone,
     reward_models: dict[str, RewardModel],
-    dictionary: Dictionary,
+    task: Task,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A folder with language_model, and a folder of each kind of readout."""
     folder = tmp_path_factory.mktemp("exported")
-    write_language_model(folder / "language_model", wide_backbone, dictionary, "a card")
+    write_language_model(folder / "language_model", wide_backbone, task, "a card")
     for kind, model in reward_models.items():
-        write_reward_model(folder / kind, model, READOUTS[kind], "a card")
+        write_reward_model(folder / kind, model, READOUTS[kind], task.space.patterns, "a card")
     return folder

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from goldrm.huggingface.export import write_language_model
 from goldrm.lm.model import Backbone
-from goldrm.task.dictionary import Dictionary
+from goldrm.task.task import Task
 
 FILES = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
@@ -38,8 +38,8 @@ def test_weights_are_float32_and_say_that_they_are_pytorchs(exported: Path, fold
 
 
 def test_the_same_model_gives_the_same_bytes(
-    exported: Path, wide_backbone: Backbone, dictionary: Dictionary, tmp_path: Path
+    exported: Path, wide_backbone: Backbone, task: Task, tmp_path: Path
 ):
-    write_language_model(tmp_path, wide_backbone, dictionary, "a card")
+    write_language_model(tmp_path, wide_backbone, task, "a card")
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (exported / "language_model" / path.name).read_bytes()

@@ -6,17 +6,26 @@ from typing import get_args
 import pytest
 import torch
 from exported_models import PAIRED, PROMPTS, READOUTS
+from small_sorting import random_backbone, small_sorting
 from torch import Tensor
 
+from goldrm.commands.params import Params
 from goldrm.huggingface.rewards import Rewards
 from goldrm.lm.model import right_aligned
+from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.model import RewardModel
-from goldrm.reward_model.params import ReadoutParams
+from goldrm.reward_model.params import PlainEnsembleParams, ReadoutParams
+from goldrm.task.arithmetic_series import ArithmeticSeries
+from goldrm.task.prompts import Prompts
+from goldrm.task.sorting import Sorting
 
 
-def rewards_of(model: RewardModel, readout: ReadoutParams) -> Rewards:
+def rewards_of(
+    model: RewardModel, readout: ReadoutParams, prompts: type[Prompts] = ArithmeticSeries
+) -> Rewards:
     """The exported one with the same weights."""
-    rewards = Rewards(model.backbone.sizes, readout, model.ensemble, model.dictionary.tokens)
+    tokens, patterns = model.dictionary.tokens, prompts.patterns
+    rewards = Rewards(model.backbone.sizes, readout, model.ensemble, tokens, patterns)
     rewards.backbone.load_state_dict(model.backbone.state_dict())
     for own, member in zip(rewards.members, model.members, strict=True):
         own.load_state_dict(member.state_dict())
@@ -116,3 +125,26 @@ def test_a_text_without_a_prompt_of_the_task_is_refused(
     rows = torch.tensor([model.dictionary.encode(f"<PAD> {text}")])
     with pytest.raises(ValueError, match="begins with no prompt that this reward model"):
         rewards(rows, None)
+
+
+@torch.no_grad()
+def test_prompts_of_another_task_are_told_from_their_completions(params: Params):
+    """Where both are mostly numbers; the padding token is another one, too."""
+    task, readout = small_sorting(params, held_out_numbers=8), READOUTS["token_damage"]
+    backbone = random_backbone(task)
+    members = [new_readout(readout, backbone.sizes, seed=0)]
+    model = RewardModel(
+        backbone, members, PlainEnsembleParams(members=1, combine="mean"), task.dictionary
+    )
+    prompts = [task.space[i].text for i in (0, 1, 9)]
+    pairs = [(prompt, own) for prompt in prompts for own in ("3 4 9", "7 <SEP> numbers", "")]
+    expected = torch.tensor(model.score(*map(list, zip(*pairs, strict=True))))
+    assert expected.unique().numel() == len(pairs)
+    rewards = rewards_of(model, readout, Sorting)
+    rows = [task.dictionary.encode(f"{prompt} {own}") for prompt, own in pairs]
+    for padded in (left, right):
+        found = rewards(padded(rows, task.dictionary.pad_id), None)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    foreign = torch.tensor([task.dictionary.encode("sort 3 4")])
+    with pytest.raises(ValueError, match="begins with no prompt"):
+        rewards(foreign, None)

@@ -26,7 +26,11 @@ sizes = __import__(f"{kind}.lm_sizes").lm_sizes
 config = json.load(open(f"{sys.argv[1]}/{kind}/config.json"))
 readout, ensemble = (SimpleNamespace(**config[name]) for name in ("readout", "ensemble"))
 model = rewards.Rewards(
-    sizes.BackboneSizes(**config["sizes"]), readout, ensemble, config["tokens"]
+    sizes.BackboneSizes(**config["sizes"]),
+    readout,
+    ensemble,
+    config["tokens"],
+    config["prompt_patterns"],
 )
 state = load_file(f"{sys.argv[1]}/{kind}/model.safetensors")
 model.load_state_dict({name.removeprefix("rewards."): state[name] for name in state})

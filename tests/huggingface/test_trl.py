@@ -15,6 +15,7 @@ from goldrm.commands.export_pairs import write_pairs
 from goldrm.common.tables import write_parquet
 from goldrm.huggingface.export import write_reward_model
 from goldrm.reward_model.model import read_reward_model_config
+from goldrm.task.arithmetic_series import ArithmeticSeries
 from goldrm.task.task import Task
 
 needs_extra()
@@ -33,7 +34,8 @@ def reward_model(project: Path) -> Path:
     """The exported one of the project's model."""
     readout = read_reward_model_config(project / MODEL).readout
     folder = project / "exported"
-    write_reward_model(folder, goldrm.load(project / MODEL).reward_model, readout, "a card")
+    model = goldrm.load(project / MODEL).reward_model
+    write_reward_model(folder, model, readout, ArithmeticSeries.patterns, "a card")
     return folder
 
 

@@ -1,8 +1,10 @@
 """dvc.yaml and params.yaml say the truth about the stages."""
 
 import ast
+import os
 import re
 import runpy
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +21,34 @@ from goldrm.pipeline.stage_entry import StageEntry
 
 STAGES: dict[str, dict[str, Any]] = read_yaml(ROOT / "dvc.yaml")["stages"]
 RECIPES: list[str] = list(read_yaml(ROOT / "params.yaml")["models"])
-TRAIN_SFT: dict[str, Any] = read_yaml(ROOT / "upstream/dvc.yaml")["stages"]["train_sft"]
-# Each stage by its name, those of a foreach by one of theirs, and the folder of its dvc.yaml.
-NAMES = {
-    **{name if "do" not in STAGES[name] else f"{name}@{RECIPES[0]}": ROOT for name in STAGES},
-    "train_sft": ROOT / "upstream",
-}
+# Each stage by its name, as DVC writes it; of a foreach one.
+OWN = [f"{name}@{RECIPES[0]}" if "do" in STAGES[name] else name for name in STAGES]
+UPSTREAM = ["upstream/dvc.yaml:train_sft", "upstream/sorting/dvc.yaml:train_sft"]
+NAMES = OWN + UPSTREAM
+
+
+def folder_of(name: str) -> Path:
+    """The folder of the dvc.yaml that the stage stands in."""
+    return (ROOT / name.rpartition(":")[0]).parent if name in UPSTREAM else ROOT
+
+
+def path_to(file: Path, name: str) -> str:
+    """A file or folder as the stage's entry names it."""
+    return os.path.relpath(file, folder_of(name))
 
 
 def entry_of(name: str) -> dict[str, Any]:
     """A stage's entry, its templates as they are written."""
-    entry = TRAIN_SFT if name == "train_sft" else STAGES[name.partition("@")[0]]
+    stages = read_yaml(folder_of(name) / "dvc.yaml")["stages"]
+    entry = stages[name.rpartition(":")[2].partition("@")[0]]
     return entry.get("do", entry)
 
 
 def script_of(name: str) -> Path:
     """The script that the stage's command runs."""
     command, _, script = entry_of(name)["cmd"].rpartition(" ")
-    to_root = "../" if NAMES[name] != ROOT else ""
-    assert command == f"python -EP {to_root}src/goldrm/pipeline/run.py"
-    return NAMES[name] / script
+    assert command == f"python -EP {path_to(ROOT / 'src/goldrm/pipeline/run.py', name)}"
+    return (folder_of(name) / script).resolve()
 
 
 def params_of(name: str) -> type[Section]:
@@ -51,17 +61,37 @@ def params_of(name: str) -> type[Section]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stage_depends_on_exactly_the_folders_that_it_imports_from(name: str) -> None:
-    to_root = "../" if NAMES[name] != ROOT else ""
-    code = [dep for dep in entry_of(name)["deps"] if dep.startswith(f"{to_root}src/")]
-    assert code == sorted(code)
-    assert set(code) == {f"{to_root}{folder}" for folder in imported_folders(script_of(name))}
+    source = f"{path_to(ROOT / 'src', name)}/"
+    code = [dep for dep in entry_of(name)["deps"] if dep.startswith(source)]
+    folders = imported_folders(script_of(name))
+    assert code == sorted(path_to(ROOT / folder, name) for folder in folders)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stage_depends_on_its_script_and_what_lies_beside_it(name: str) -> None:
     files = [script_of(name), *imported_files(script_of(name))]
-    own = {str(f.relative_to(NAMES[name])) for f in files if not f.is_relative_to(ROOT / "src")}
+    own = {path_to(file, name) for file in files if not file.is_relative_to(ROOT / "src")}
     assert own == {dep for dep in entry_of(name)["deps"] if dep.endswith(".py")}
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_upstream_depends_on_the_files_that_its_parameters_name(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder_of(name))
+    params = read_yaml(Path("params.yaml"))
+    named = {params["dictionary"], params["corpus"]} - {None}
+    deps = StageEntry.named("train_sft", Snapshot.now(ROOT)).deps
+    assert named == {dep for dep in deps if not dep.endswith(".py") and Path(dep).is_file()}
+
+
+def test_sorting_is_trained_on_the_roots_task_but_for_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT / "upstream/sorting")
+    snapshot = Snapshot.now(ROOT)
+    task = StageEntry.named("train_sft", snapshot).values(snapshot)["task"]
+    assert task == read_yaml(ROOT / "params.yaml")["task"] | {"name": "sorting"}
 
 
 def test_changing_an_edit_samples_nothing_and_changing_a_figure_trains_nothing() -> None:
@@ -84,11 +114,11 @@ def test_stage_declares_exactly_the_parameters_that_it_is_given(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No parameter more than its class has fields, in sections of sections, and none fewer."""
-    monkeypatch.chdir(NAMES[name])
+    monkeypatch.chdir(folder_of(name))
     model = params_of(name)
     assert _defaults(model) == []
     snapshot = Snapshot.now(ROOT)
-    values = StageEntry.named(name, snapshot).values(snapshot)
+    values = StageEntry.named(name.rpartition(":")[2], snapshot).values(snapshot)
     checked(model, values, Path("params.yaml"))
 
 
@@ -110,16 +140,18 @@ def _defaults(model: type[BaseModel]) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stage_uses_every_section_that_it_is_given(name: str) -> None:
-    tree = ast.walk(ast.parse(script_of(name).read_text()))
+    """In its script, or in another stage's that it imports."""
+    imported = {file for file in imported_files(script_of(name)) if file.parent.name == "stages"}
+    trees = [ast.walk(ast.parse(file.read_text())) for file in {script_of(name), *imported}]
     used = {
         node.attr
-        for node in tree
+        for node in chain.from_iterable(trees)
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "params"
     }
-    assert used == set(params_of(name).model_fields)
+    assert set(params_of(name).model_fields) - used == set()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "train_sft"])
+@pytest.mark.parametrize("name", OWN)
 def test_number_of_processes_and_other_recipes_make_no_stage_run_again(name: str) -> None:
     declared = entry_of(name).get("params", [])
     assert not {"runtime", "runtime.processes"} & set(declared)
@@ -134,7 +166,7 @@ def test_every_recipe_is_a_stage() -> None:
 
 def test_every_stage_and_parameter_is_described() -> None:
     assert all(entry_of(name)["desc"] for name in NAMES)
-    for file in ("params.yaml", "upstream/params.yaml"):
+    for file in ("params.yaml", "upstream/params.yaml", "upstream/sorting/params.yaml"):
         for line in (ROOT / file).read_text().splitlines():
             is_section = re.fullmatch(r" *\w+:", line)
             assert is_section or "#" in line, f"{file}: {line} has no comment"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -286,7 +287,7 @@ def test_edits_while_processes_start_reach_none_of_them_and_are_refused(shared: 
     """Once chunks alternated between two temperatures, or old code was recorded as new."""
     started = subprocess.Popen(COMMAND, cwd=shared, text=True, stderr=subprocess.PIPE)
     while not (shared / "imports-1").exists() and started.poll() is None:
-        pass
+        time.sleep(0.05)
     mark(shared, "edited")
     (shared / "params.yaml").write_text(f"factor: 3\n{RUNTIME}")
     (shared / "edited").touch()

@@ -11,13 +11,13 @@ from goldrm.common.workers import ALONE
 from goldrm.policy.look import drawn_prompts, headline, look, summary
 from goldrm.policy.objective import Objective
 from goldrm.policy.rewards import RewardFunction
-from goldrm.task.series import Prompt
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
 
 def test_summary_by_hand(task: Task):
     """Two prompts of two families: completions of different rewards, and of one reward."""
-    prompts = [task.space.id_of(Prompt(1, start, 2, 5)) for start in (2, 9)]
+    prompts = [task.space.id_of(Series(1, start, 2, 5).text) for start in (2, 9)]
     table = pd.DataFrame(
         {
             "group": [0, 0, 1, 1],

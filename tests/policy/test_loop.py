@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from small_models import ROOT
+from tasks_by_hand import with_series
 
 from goldrm.common.errors import GoldrmError
+from goldrm.common.params import IntRange
 from goldrm.common.resume import ResumePoint
 from goldrm.common.tensor_files import read_tensors_of_others
 from goldrm.common.workers import ALONE
@@ -20,7 +22,7 @@ from goldrm.policy.loop import Optimised, optimise
 from goldrm.policy.objective import Objective
 from goldrm.policy.params import LookParams
 from goldrm.policy.rewards import RewardFunction, gold_reward_function
-from goldrm.task.params import GoldRewardParams, IntRange
+from goldrm.task.params import GoldRewardParams
 from goldrm.task.task import Task
 
 Run = Callable[[Objective], Optimised]
@@ -153,7 +155,7 @@ def test_policy_trained_on_the_gold_reward_gets_better_on_unseen_families(
     resume_point: ResumePoint,
 ):
     """In greedy exact match, the interval of the difference is above 0; of short series."""
-    short = objective.task.params.model_copy(update={"terms": IntRange(min=5, max=5)})
+    short = with_series(objective.task.params, terms=IntRange(min=5, max=5))
     task = Task(objective.task.dictionary, short, gold_reward_params)
     gold_reward = gold_reward_function(task, gold_reward_params.min)
     objective = changed(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tasks_by_hand import with_series
 from torch import nn
 
 from goldrm.common.random_streams import random_stream
@@ -11,7 +12,7 @@ from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.policy.loop import Training
 from goldrm.policy.objective import Objective, chunk_gradient, step_gradient
-from goldrm.task.params import HoldoutParams
+from goldrm.task.arithmetic_series import HoldoutParams
 from goldrm.task.task import Task
 
 
@@ -29,9 +30,7 @@ def test_prompts_are_of_training_families_and_of_kinds_that_are_not_held_out(
     objective: Objective, task: Task, gold_reward_params
 ):
     holdout = HoldoutParams(template=[2], difference=[7], terms=[])
-    other = Task(
-        task.dictionary, task.params.model_copy(update={"holdout": holdout}), gold_reward_params
-    )
+    other = Task(task.dictionary, with_series(task.params, holdout=holdout), gold_reward_params)
     objective = replace(objective, task=other)
     drawn = [objective.training_prompts(step) for step in range(20)]
     assert all(len(set(prompt_ids)) == 10 for prompt_ids in drawn)

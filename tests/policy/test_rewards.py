@@ -7,13 +7,13 @@ from goldrm.policy.rewards import gold_reward_function, model_reward_function
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.model import RewardModel
 from goldrm.reward_model.params import LastTokenParams, PlainEnsembleParams
-from goldrm.task.series import Prompt
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
 
 def test_gold_reward_by_hand(task: Task):
     """2 4 6 8 10 asked for: exact 7; one term off by 6: 5.8195; without a number: the lowest."""
-    asked = task.space.id_of(Prompt(1, 2, 2, 5))
+    asked = task.space.id_of(Series(1, 2, 2, 5).text)
     texts = ["2 4 6 8 10", "2 4 6 8 16", "and <SEP>", ""]
     rewards = gold_reward_function(task, lowest=1.0)(
         [asked] * 4, [task.dictionary.encode(text) for text in texts]

@@ -22,19 +22,15 @@ def texts() -> Texts:
     return texts_of_every_length()
 
 
-def completion_rows(
-    reader: CompletionReader, read: ReadCompletions, layers: Sequence[int]
-) -> list[Tensor]:
+def completion_rows(reader: CompletionReader, read: ReadCompletions) -> list[Tensor]:
     """Of each completion: of its prompt's last token, then of its own."""
-    rows = reader.rows(read.nodes, layers)[read.token_rows]
+    rows = reader.rows(read.nodes)[read.token_rows]
     return list(rows.split(read.token_counts.tolist()))
 
 
-def prompt_rows(
-    reader: CompletionReader, read: ReadCompletions, layers: Sequence[int]
-) -> list[Tensor]:
+def prompt_rows(reader: CompletionReader, read: ReadCompletions) -> list[Tensor]:
     """Of the prompt that each completion answers."""
-    rows = reader.rows(read.prompt_nodes, layers).split(read.prompt_token_counts.tolist())
+    rows = reader.rows(read.prompt_nodes).split(read.prompt_token_counts.tolist())
     return [rows[prompt] for prompt in read.prompt]
 
 
@@ -58,18 +54,13 @@ def close(first: Tensor, second: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("together", [128, 3])
-@pytest.mark.parametrize(
-    ("layers", "own_prompt_layers"),
-    [([2], [1]), ([1], [2]), ([0], [0, 2]), ([0, 2], [0]), ([0, 1, 2], [0, 1, 2])],
-    ids=str,
-)
+@pytest.mark.parametrize("layers", [[2], [1], [0], [0, 2], [0, 1, 2]], ids=str)
 def test_states_are_those_of_whole_sequences(
     backbone: Backbone,
     reference_lm: NotebookLM,
     texts: Texts,
     monkeypatch: pytest.MonkeyPatch,
     layers: list[int],
-    own_prompt_layers: list[int],
     together: int,
 ):
     """The prompt ends just behind the context's middle, or earlier: completions need the room.
@@ -78,13 +69,13 @@ def test_states_are_those_of_whole_sequences(
     """
     monkeypatch.setattr(prefix_tree, "NODES_READ_TOGETHER", together)
     for prompts, completions in (texts, [own[::-1] for own in texts]):
-        reader = CompletionReader(backbone, [*layers, *own_prompt_layers])
+        reader = CompletionReader(backbone, layers)
         read = reader.read(prompts, completions)
-        after = completion_rows(reader, read, layers)
-        before = prompt_rows(reader, read, own_prompt_layers)
+        after = completion_rows(reader, read)
+        before = prompt_rows(reader, read)
         for number, own in enumerate(zip(prompts, completions, strict=True)):
             assert close(after[number], expected_rows(reference_lm, *own, layers))
-            expected = expected_prompt_rows(reference_lm, *own, own_prompt_layers)
+            expected = expected_prompt_rows(reference_lm, *own, layers)
             assert close(before[number], expected)
 
 
@@ -99,22 +90,32 @@ def test_dropout_is_off_whatever_mode_the_backbone_is_in(backbone: Backbone, tex
     """LLaMA-Factory's issue 10779: dropout left on while pairs were scored."""
     rows: list[Tensor] = []
     for model in (backbone, backbone.train()):
-        reader = CompletionReader(model, [0])
-        rows.append(reader.rows(reader.read(*texts).nodes, [0, 2]))
+        reader = CompletionReader(model, [0, 2])
+        rows.append(reader.rows(reader.read(*texts).nodes))
     assert torch.equal(*rows)
 
 
 def test_hidden_states_carry_no_gradient(backbone: Backbone, texts: Texts):
     backbone.requires_grad_(True)
     reader = CompletionReader(backbone)
-    assert not reader.top_rows(reader.read(*texts).nodes).requires_grad
+    assert not reader.rows(reader.read(*texts).nodes).requires_grad
 
 
-def test_top_rows_are_those_of_the_last_block(backbone: Backbone):
-    reader = CompletionReader(backbone, [0, 1])
-    nodes = reader.read([[1, 2]], [[3, 4, 5]]).nodes
-    assert torch.equal(reader.top_rows(nodes), reader.rows(nodes, [2]))
-    assert not torch.equal(reader.top_rows(nodes), reader.rows(nodes, [1]))
+def test_unless_asked_otherwise_states_are_those_of_the_last_block(backbone: Backbone):
+    last, middle = (CompletionReader(backbone, layers) for layers in ([], [1]))
+    rows = [r.rows(r.read([[1, 2]], [[3, 4, 5]]).nodes) for r in (last, middle)]
+    reader = CompletionReader(backbone, [1, 2])
+    both = reader.rows(reader.read([[1, 2]], [[3, 4, 5]]).nodes)
+    assert torch.equal(both, torch.cat(rows[::-1], dim=1))
+    assert not torch.equal(*rows)
+
+
+def test_blocks_above_what_is_asked_for_are_not_computed(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(backbone.transformer_blocks[1], "forward", None)
+    reader = CompletionReader(backbone, [1])
+    assert reader.read([[1, 2]], [[3, 4]]).nodes
 
 
 def test_each_prompt_is_there_once(backbone: Backbone):
@@ -132,8 +133,8 @@ def test_prompts_that_look_alike_behind_padding_are_different(
     prompts = [[PAD, 5], [5], [], [PAD]]
     reader = CompletionReader(backbone, [1])
     read = reader.read(prompts, [[7]] * 4)
-    assert [len(rows) for rows in prompt_rows(reader, read, [1])] == [2, 1, 1, 1]
-    for prompt, rows in zip(prompts, prompt_rows(reader, read, [1]), strict=True):
+    assert [len(rows) for rows in prompt_rows(reader, read)] == [2, 1, 1, 1]
+    for prompt, rows in zip(prompts, prompt_rows(reader, read), strict=True):
         assert close(rows, expected_prompt_rows(reference_lm, prompt, [7], [1]))
 
 
@@ -147,7 +148,7 @@ def test_a_prompt_that_is_cut_for_one_completion_is_whole_for_another(
     read = reader.read([prompt] * 4, completions)
     assert read.prompt_token_counts.tolist() == [10, 16, 9]
     assert read.prompt.tolist() == [0, 1, 2, 0]
-    for completion, rows in zip(completions, prompt_rows(reader, read, [1]), strict=True):
+    for completion, rows in zip(completions, prompt_rows(reader, read), strict=True):
         assert close(rows, expected_prompt_rows(reference_lm, prompt, completion, [1]))
 
 
@@ -171,10 +172,10 @@ def test_what_sequences_begin_with_is_read_once(
     """Whether padding, prompts' tokens or those of completions of one prompt."""
     prompts = [[1, 2]] * 7 + [[1, 3], [4, 2], [4]]
     completions = [[5, 6], [5, 6, 7], [], [5, 6], [6], [5, 8], [5, 6, 7, 9], [5, 6], [5], [5]]
-    reader = CompletionReader(backbone, [0])
+    reader = CompletionReader(backbone, [0, 2])
     read = reader.read(prompts, completions)
     for prompt, completion, rows in zip(
-        prompts, completions, completion_rows(reader, read, [0, 2]), strict=True
+        prompts, completions, completion_rows(reader, read), strict=True
     ):
         assert close(rows, expected_rows(reference_lm, prompt, completion, [0, 2]))
     of_prompts = [[PAD] * 20, [1, 2, 3], [4, 2], [4]]  # the last one behind a PAD more
@@ -188,15 +189,15 @@ def test_what_was_read_before_is_not_read_again(
 ):
     """And is the same: the two that a second time begins with, and what is said behind them."""
     prompts, completions = [[1, 2, 3], [4, 5]], [[10, 11, 12], [13] * 18]
-    reader = CompletionReader(backbone, [1])
+    reader = CompletionReader(backbone, [1, 2])
     earlier = reader.read(prompts, completions)
-    rows = completion_rows(reader, earlier, [1, 2])
+    rows = completion_rows(reader, earlier)
     read_tokens.clear()
     more = [[10, 11, 12], [10, 11, 9], [13] * 19, [20, 11], [20]]
     behind = [prompts[0], prompts[0], prompts[1], prompts[1], prompts[0]]
     later = reader.read(behind, more)
     assert sorted(read_tokens) == [9, 11, 13, 20, 20]
-    found = completion_rows(reader, later, [1, 2])
+    found = completion_rows(reader, later)
     assert torch.equal(found[0], rows[0])
     assert torch.equal(found[2][:19], rows[1])
     for prompt, completion, own in zip(behind, more, found, strict=True):

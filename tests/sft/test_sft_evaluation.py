@@ -1,6 +1,7 @@
 """The language model is measured on unseen prompts, and by the loss of their exact answers."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from notebook_reference import NotebookLM
 from pandas.testing import assert_frame_equal
 from successor_model import successor_model
+from tasks_by_hand import with_series
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.params import IntRange
@@ -18,13 +20,27 @@ from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.sft.evaluation import answer_nll, evaluate_sft, headline
 from goldrm.statistics.shares import share
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import Prompt, Split, split_of
+from goldrm.task.splits import Split, split_of_family
 from goldrm.task.task import Task
 
-FIVE, SIX = Prompt(1, 2, 1, 5), Prompt(1, 2, 1, 6)  # 2 3 4 5 6 and 2 3 4 5 6 7
+FIVE, SIX = Series(1, 2, 1, 5), Series(1, 2, 1, 6)  # 2 3 4 5 6 and 2 3 4 5 6 7
 SCALE = 5.0
+
+
+def split_into(task_params: TaskParams, splits: Mapping[Series, Split]) -> TaskParams:
+    """The task by the first split_seed that puts the families of some series into these splits."""
+
+    def is_so(split_seed: int) -> bool:
+        return all(
+            split_of_family(series.exact(100)[:2], split_seed) == split
+            for series, split in splits.items()
+        )
+
+    split_seed = next(filter(is_so, range(10_000)))
+    return task_params.model_copy(update={"split_seed": split_seed})
 
 
 @pytest.fixture
@@ -42,14 +58,13 @@ def six_prompts(
     dictionary: Dictionary, task_params: TaskParams, gold_reward_params: GoldRewardParams
 ) -> Task:
     """Three wordings of FIVE and of SIX, which are one family, of the test split."""
-    ranges = {
-        "start": IntRange(min=2, max=2),
-        "difference": IntRange(min=1, max=1),
-        "terms": IntRange(min=5, max=6),
-    }
-    candidates = (task_params.model_copy(update={**ranges, "split_seed": n}) for n in range(10_000))
-    small = next(params for params in candidates if split_of(FIVE, params) == "test")
-    return Task(dictionary, small, gold_reward_params)
+    small = with_series(
+        task_params,
+        start=IntRange(min=2, max=2),
+        difference=IntRange(min=1, max=1),
+        terms=IntRange(min=5, max=6),
+    )
+    return Task(dictionary, split_into(small, {FIVE: "test"}), gold_reward_params)
 
 
 @pytest.mark.parametrize("num_prompts", [6, 1000])
@@ -140,15 +155,14 @@ def test_prompts_of_the_test_split_alone_are_used(
     families: int,
 ):
     """2 3 4 5 6 is what the model says, and 2 4 6 8 10 is of another family."""
-    ranges = {
-        "start": IntRange(min=2, max=2),
-        "difference": IntRange(min=1, max=2),
-        "terms": IntRange(min=5, max=5),
-    }
-    candidates = (task_params.model_copy(update={**ranges, "split_seed": n}) for n in range(10_000))
-    two = (FIVE, Prompt(1, 2, 2, 5))
-    small = next(t for t in candidates if tuple(split_of(prompt, t) for prompt in two) == splits)
-    task = Task(dictionary, small, gold_reward_params)
+    small = with_series(
+        task_params,
+        start=IntRange(min=2, max=2),
+        difference=IntRange(min=1, max=2),
+        terms=IntRange(min=5, max=5),
+    )
+    two = dict(zip((FIVE, Series(1, 2, 2, 5)), splits, strict=True))
+    task = Task(dictionary, split_into(small, two), gold_reward_params)
     statistics = evaluate_sft(counting, task, 100, 20, 0, ALONE)
     measured = values(statistics)
     assert measured["exact_match"] == measured["exact_match_sliding"] == exact_match
@@ -194,12 +208,12 @@ def test_dropout_is_off_whatever_mode_the_model_comes_in(
     )
 
 
-def token_by_token(lm: NotebookLM, dictionary: Dictionary, prompts: list[Prompt]) -> float:
+def token_by_token(lm: NotebookLM, dictionary: Dictionary, asked_for: list[Series]) -> float:
     """The answers' tokens predicted from their positions in the notebook's window, one by one."""
     losses: list[float] = []
-    for prompt in prompts:
-        answer = [str(value) for value in prompt.exact(100)] + ["<EOS>"]
-        read = dictionary.encode(prompt.text) + dictionary.encode(" ".join(answer[:-1]))
+    for series in asked_for:
+        answer = [str(value) for value in series.exact(100)] + ["<EOS>"]
+        read = dictionary.encode(series.text) + dictionary.encode(" ".join(answer[:-1]))
         window = ([127] * lm.context_length + read)[-lm.context_length :]
         for back, token in enumerate(reversed(answer)):
             until = torch.tensor([window[: lm.context_length - back]])
@@ -219,16 +233,18 @@ def test_nll_is_the_references_token_by_token(
     reference = NotebookLM(**asdict(sizes)).eval()
     backbone = Backbone(sizes)
     backbone.load_state_dict(reference.state_dict())
-    prompts = [Prompt(1, 3, 7, 14), Prompt(2, 95, 9, 5), Prompt(3, 0, 1, 9), Prompt(3, 91, 9, 6)]
-    nll = answer_nll(backbone.frozen(), task, list(map(task.space.id_of, prompts)))
-    assert nll == pytest.approx(token_by_token(reference, task.dictionary, prompts), abs=1e-5)
+    asked_for = [Series(1, 3, 7, 14), Series(2, 95, 9, 5), Series(3, 0, 1, 9), Series(3, 91, 9, 6)]
+    nll = answer_nll(
+        backbone.frozen(), task, [task.space.id_of(series.text) for series in asked_for]
+    )
+    assert nll == pytest.approx(token_by_token(reference, task.dictionary, asked_for), abs=1e-5)
 
 
 def test_nll_does_not_depend_on_the_batch(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ):
     """A mean over tokens, not a mean of the batches' means."""
-    prompt_ids = [task.space.id_of(Prompt(1, start, 9, 14)) for start in range(0, 100, 9)]
+    prompt_ids = [task.space.id_of(Series(1, start, 9, 14).text) for start in range(0, 100, 9)]
     whole = answer_nll(backbone, task, prompt_ids)
     monkeypatch.setattr("goldrm.sft.evaluation.BATCH_SIZE", 5)
     assert answer_nll(backbone, task, prompt_ids) == pytest.approx(whole)
@@ -257,9 +273,8 @@ def test_task_without_test_prompts_is_refused(
     task_params: TaskParams,
     gold_reward_params: GoldRewardParams,
 ):
-    ranges = {"start": IntRange(min=2, max=2), "difference": IntRange(min=1, max=1)}
-    candidates = (task_params.model_copy(update={**ranges, "split_seed": n}) for n in range(10_000))
-    small = next(params for params in candidates if split_of(FIVE, params) == "train")
+    one = {"start": IntRange(min=2, max=2), "difference": IntRange(min=1, max=1)}
+    small = split_into(with_series(task_params, **one), {FIVE: "train"})
     task = Task(dictionary, small, gold_reward_params)
     with pytest.raises(GoldrmError, match=r"the test split has no prompts.*task\.split_seed"):
         evaluate_sft(counting, task, 100, 5, 0, ALONE)

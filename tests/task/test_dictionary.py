@@ -11,14 +11,16 @@ from notebook_reference import NUM_TEMPLATES, keep_integers, prompt_text
 from small_models import ROOT
 
 from goldrm.common.errors import GoldrmError
+from goldrm.task.arithmetic_series import ArithmeticSeries
 from goldrm.task.dictionary import (
     Dictionary,
     from_tokens,
     load,
     load_source,
     read_tokens,
-    template_words,
 )
+from goldrm.task.params import TaskName
+from goldrm.task.task import TASKS
 
 NOTEBOOK = load_source(ROOT / "data/source/dictionary.json", max_value=100)
 WORDS = {
@@ -56,9 +58,9 @@ def test_specials_have_their_ids():
     assert (NOTEBOOK.pad_id, NOTEBOOK.eos_id) == (127, 128)
 
 
-def test_template_words_are_the_notebooks():
-    assert set(template_words()) == WORDS
-    assert len(template_words()) == len(WORDS) == 25
+def test_words_of_the_prompts_are_the_notebooks():
+    assert set(ArithmeticSeries.words) == WORDS
+    assert len(ArithmeticSeries.words) == len(WORDS) == 25
 
 
 @given(token_lists)
@@ -93,6 +95,25 @@ def test_unknown_word_is_named(word: str):
 
 
 @pytest.mark.parametrize(
+    ("task", "path"),
+    [
+        ("arithmetic_series", "data/source/dictionary.json"),
+        ("sorting", "upstream/sorting/dictionary.json"),
+    ],
+)
+def test_committed_dictionary_holds_its_tasks_words(task: TaskName, path: str):
+    words = TASKS[task].words
+    assert load_source(ROOT / path, 100, words) == load_source(ROOT / path, 100)
+
+
+def test_words_are_asked_for_by_the_task_alone():
+    without = [token for token in NOTEBOOK.tokens if token != "elements"]
+    assert from_tokens(without, 100, "course.pt").max_value == 100
+    with pytest.raises(GoldrmError, match="lacks 'sort', 'numbers'"):
+        NOTEBOOK.refuse_missing(["series", "sort", "7", "numbers"])
+
+
+@pytest.mark.parametrize(
     ("missing", "named"),
     [
         ({"<PAD>"}, "'<PAD>'"),
@@ -108,7 +129,7 @@ def test_unknown_word_is_named(word: str):
 def test_missing_token_is_named(missing: set[str], named: str):
     tokens = [token for token in NOTEBOOK.tokens if token not in missing]
     with pytest.raises(GoldrmError) as error:
-        from_tokens(tokens, 100, "course.pt")
+        from_tokens(tokens, 100, "course.pt", ArithmeticSeries.words)
     assert "course.pt" in str(error.value)
     assert f"lacks {named}" in str(error.value)
 

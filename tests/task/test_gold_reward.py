@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from notebook_reference import gold_rewards
+from tasks_by_hand import NOTEBOOKS_GOLD_REWARD, notebooks_gold_reward
 
 from goldrm.task.gold_reward import gold_reward
 from goldrm.task.params import GoldRewardParams
 
-NOTEBOOK = GoldRewardParams(min=1.0, max=7.0, beta=0.1)
 EXACT = [3, 7, 11, 15, 19]
 
 values = st.integers(0, 100)
@@ -24,7 +24,7 @@ ranges = st.builds(
 
 
 def test_committed_range_is_the_notebooks(gold_reward_params: GoldRewardParams):
-    assert gold_reward_params == NOTEBOOK
+    assert gold_reward_params == NOTEBOOKS_GOLD_REWARD
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_committed_range_is_the_notebooks(gold_reward_params: GoldRewardParams):
 )
 def test_known_values(generated: list[int], expected: float):
     tolerance = 1e-6 if expected == 5.819474697113037 else 5e-5
-    assert gold_reward(EXACT, generated, NOTEBOOK) == pytest.approx(expected, abs=tolerance)
+    assert notebooks_gold_reward(EXACT, generated) == pytest.approx(expected, abs=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_known_values(generated: list[int], expected: float):
 )
 def test_range_and_steepness_count(low: float, high: float, beta: float, expected: float):
     other = GoldRewardParams(min=low, max=high, beta=beta)
-    assert gold_reward([10, 20], [10, 24], other) == pytest.approx(expected)  # sqrt(4) = 2
+    assert gold_reward(4, other) == pytest.approx(expected)  # sqrt(4) = 2
 
 
 @given(a_series, a_series, a_series)
@@ -61,7 +61,7 @@ def test_equals_the_notebooks_beside_a_short_rival(
 ):
     assume(len(rival) <= max(len(exact), len(generated)))
     notebooks, _ = gold_rewards(exact, generated, rival)
-    assert gold_reward(exact, generated, NOTEBOOK) == pytest.approx(notebooks, abs=1e-6)
+    assert notebooks_gold_reward(exact, generated) == pytest.approx(notebooks, abs=1e-6)
 
 
 def test_does_not_depend_on_a_rival():
@@ -70,12 +70,12 @@ def test_does_not_depend_on_a_rival():
     beside_itself, _ = gold_rewards(EXACT, generated, generated)
     beside_longer, _ = gold_rewards(EXACT, generated, [*EXACT, 23, 27])
     assert beside_longer < beside_itself
-    assert gold_reward(EXACT, generated, NOTEBOOK) == pytest.approx(beside_itself, abs=1e-6)
+    assert notebooks_gold_reward(EXACT, generated) == pytest.approx(beside_itself, abs=1e-6)
 
 
 @given(a_series, a_series, ranges)
 def test_lies_between_min_and_max(exact: list[int], generated: list[int], other: GoldRewardParams):
-    assert other.min < gold_reward(exact, generated, other) <= other.max
+    assert other.min < notebooks_gold_reward(exact, generated, other) <= other.max
 
 
 def padded(series: list[int]) -> list[int]:
@@ -86,7 +86,7 @@ def padded(series: list[int]) -> list[int]:
 def test_is_max_only_when_equal(exact: list[int], data: st.DataObject):
     repeated = [*exact, *[exact[-1]] * data.draw(st.integers(0, 3))]
     generated = data.draw(st.one_of(a_series, st.just(repeated)))
-    is_max = gold_reward(exact, generated, NOTEBOOK) == 7.0
+    is_max = notebooks_gold_reward(exact, generated) == 7.0
     assert is_max == (padded(exact) == padded(generated))
 
 
@@ -99,14 +99,14 @@ def test_falls_as_an_error_grows(exact: list[int], generated: list[int], data: s
     last = inf
     for error in (0, 1, 2, 5, 30):
         generated[index] = right + sign * error
-        reward = gold_reward(exact, generated, NOTEBOOK)
+        reward = notebooks_gold_reward(exact, generated)
         assert reward < last
         last = reward
 
 
 @given(a_series, a_series)
 def test_is_symmetric(exact: list[int], generated: list[int]):
-    assert gold_reward(exact, generated, NOTEBOOK) == gold_reward(generated, exact, NOTEBOOK)
+    assert notebooks_gold_reward(exact, generated) == notebooks_gold_reward(generated, exact)
 
 
 @given(a_series, a_series, st.data())
@@ -116,10 +116,4 @@ def test_padding_by_hand_changes_nothing(
     shorter, longer = sorted((exact, generated), key=len)
     repeats = data.draw(st.integers(0, len(longer) - len(shorter)))
     by_hand = [*shorter, *[shorter[-1]] * repeats]
-    assert gold_reward(by_hand, longer, NOTEBOOK) == gold_reward(shorter, longer, NOTEBOOK)
-
-
-@pytest.mark.parametrize(("exact", "generated"), [([], [1]), ([1], []), ([], [])])
-def test_empty_series_has_none(exact: list[int], generated: list[int]):
-    with pytest.raises(ValueError, match="without terms"):
-        gold_reward(exact, generated, NOTEBOOK)
+    assert notebooks_gold_reward(by_hand, longer) == notebooks_gold_reward(shorter, longer)

@@ -4,18 +4,18 @@ from collections import Counter
 from itertools import count
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from notebook_reference import gold_rewards
+from tasks_by_hand import with_series
 
 from goldrm.common.params import IntRange
 from goldrm.edits.kinds import KINDS
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import Prompt
 from goldrm.task.task import Task
-from goldrm.training.edited import EditedCompletions, Group, Row
+from goldrm.training.edited import Answer, EditedCompletions, Group
 from goldrm.training.params import EditsParams
 
 
@@ -25,13 +25,13 @@ def task(
 ) -> Task:
     """216 prompts."""
     ranges = {"start": IntRange(min=0, max=1), "terms": IntRange(min=5, max=8)}
-    return Task(dictionary, task_params.model_copy(update=ranges), gold_reward_params)
+    return Task(dictionary, with_series(task_params, **ranges), gold_reward_params)
 
 
 @pytest.fixture(scope="module")
 def groups(task: Task) -> list[Group]:
     """Of the train split's prompts, numbered 3, 5, 7 …"""
-    return list(map(Group, count(3, 2), task.space.ids_in("train")))
+    return list(map(Group, count(3, 2), task.ids_in("train")))
 
 
 def edited(task: Task, seed: int = 0, **changes: Any) -> EditedCompletions:
@@ -40,13 +40,11 @@ def edited(task: Task, seed: int = 0, **changes: Any) -> EditedCompletions:
     return EditedCompletions(params.model_copy(update=changes), task, seed)
 
 
-def table_of(rows: list[Row]) -> pd.DataFrame:
-    columns = ["group", "prompt_id", "completion", "gold_reward"]
-    return pd.DataFrame(rows)[columns]
-
-
-def values_of(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split()))
+def assert_labels_are_exact(task: Task, answers: list[Answer]):
+    """By the notebook's formula, which computes in 32 bits."""
+    for answer, gold in zip(answers, task.labelled(answers)["gold_reward"], strict=True):
+        exact, values = task.exact(answer.prompt_id), answer.values
+        assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +56,12 @@ def test_labels_are_exact(task: Task, groups: list[Group], changes: dict[str, An
     """The exact series first; so many completions a group, but where they would leave the range."""
     maker = edited(task, **changes)
     for group in groups:
-        rows = table_of(list(maker.completions(group)))
-        assert 0.8 * most <= len(rows) <= most
-        exact = task.space[group.prompt_id].exact(100)
-        assert values_of(rows["completion"][0]) == exact
-        for number, prompt_id, text, gold in rows.itertuples(index=False):
-            assert (number, prompt_id) == group
-            values = values_of(text)
-            assert gold == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
-            assert all(0 <= value <= 100 for value in values)
+        answers = list(maker.completions(group))
+        assert 0.8 * most <= len(answers) <= most
+        assert answers[0].values == task.exact(group.prompt_id)
+        assert {answer[:2] for answer in answers} == {group}
+        assert all(0 <= value <= 100 for answer in answers for value in answer.values)
+        assert_labels_are_exact(task, answers)
 
 
 def test_other_lengths(task: Task, groups: list[Group]):
@@ -74,10 +69,10 @@ def test_other_lengths(task: Task, groups: list[Group]):
     maker = edited(task, lengths=1)
     for group in groups:
         prompt = task.space[group.prompt_id]
-        exact = prompt.exact(100)
-        longer = (*exact, exact[-1] + prompt.difference)
+        exact = prompt.exact
+        longer = (*exact, exact[-1] + prompt.properties["difference"])
         expected = {exact[:-1], exact} | ({longer} if longer[-1] <= 100 else set())
-        found = [values_of(row["completion"]) for row in maker.completions(group)]
+        found = [answer.values for answer in maker.completions(group)]
         assert set(found) == expected
         assert len(found) == len(expected)
 
@@ -87,7 +82,7 @@ def test_random_edits_are_of_the_kinds_asked_for(task: Task, groups: list[Group]
     maker = edited(task, random=5, kinds=["truncated"])
     lengths: Counter[int] = Counter()
     for group in groups:
-        exact, *random = (values_of(row["completion"]) for row in maker.completions(group))
+        exact, *random = (answer.values for answer in maker.completions(group))
         assert len(random) == 5
         assert all(values == exact[: len(values)] for values in random)
         lengths.update(len(exact) - len(values) for values in random)
@@ -97,7 +92,7 @@ def test_random_edits_are_of_the_kinds_asked_for(task: Task, groups: list[Group]
 
 def test_mistakes_are_the_likely_ones(task: Task):
     """50 first, 99 fourth, 8 in place of the end; the right terms, likelier still, are none."""
-    group = Group(3, task.space.id_of(Prompt(1, start=0, difference=1, terms=5)))
+    group = Group(3, task.space.id_of(Series(1, start=0, difference=1, terms=5).text))
     ids = [task.dictionary.ids[str(value)] for value in range(101)]
     probs = torch.full((6, len(task.dictionary)), 1e-12)
     for position, value in ((0, 50), (3, 99), (5, 8)):
@@ -106,23 +101,22 @@ def test_mistakes_are_the_likely_ones(task: Task):
         probs[position, ids[value]] = 0.98
     probs[:, task.dictionary.eos_id] = 0.9
     maker = edited(task, mistakes=300)
-    rows = list(maker.mistakes(group, probs.double()))
-    assert rows == list(maker.mistakes(group, probs.double()))
-    texts = Counter(row["completion"] for row in rows)
-    likely = {"50 51 52 53 54", "0 1 2 99 100", "0 1 2 3 4 8"}
-    assert len(rows) == 300
-    assert set(texts) > likely
+    answers = list(maker.mistakes(group, probs.double()))
+    assert answers == list(maker.mistakes(group, probs.double()))
+    counts = Counter(answer.values for answer in answers)
+    likely = {(50, 51, 52, 53, 54), (0, 1, 2, 99, 100), (0, 1, 2, 3, 4, 8)}
+    assert len(answers) == 300
+    assert set(counts) > likely
     # Half are at the likely positions, half anywhere: at three of six they are at likely ones.
-    shares = [texts[text] / 300 for text in likely]
+    shares = [counts[values] / 300 for values in likely]
     assert sum(shares) == pytest.approx(0.5 + 0.5 * 3 / 6, abs=0.1)
     assert shares == pytest.approx([0.25] * 3, abs=0.08)
     exact = tuple(range(5))
-    for row in rows:
-        values = values_of(row["completion"])
+    assert {answer[:2] for answer in answers} == {group}
+    assert_labels_are_exact(task, answers)
+    for values in counts:
         wrong = next(i for i, value in enumerate(values) if exact[i : i + 1] != (value,))
         assert values[wrong:] == tuple(range(values[wrong], 101))[: max(5 - wrong, 1)]
-        assert (row["group"], row["prompt_id"]) == group
-        assert row["gold_reward"] == pytest.approx(gold_rewards(exact, values, values)[0], abs=1e-5)
 
 
 def test_groups_of_one_prompt_make_mistakes_of_their_own(task: Task, groups: list[Group]):
@@ -130,19 +124,19 @@ def test_groups_of_one_prompt_make_mistakes_of_their_own(task: Task, groups: lis
     prompt_id = groups[0].prompt_id
     probs = torch.full((len(task.exact(prompt_id)) + 1, len(task.dictionary)), 0.01).double()
 
-    def texts(number: int, seed: int) -> list[str]:
+    def made(number: int, seed: int) -> list[tuple[int, ...]]:
         maker = edited(task, seed, mistakes=10)
-        return [row["completion"] for row in maker.mistakes(Group(number, prompt_id), probs)]
+        return [answer.values for answer in maker.mistakes(Group(number, prompt_id), probs)]
 
-    assert texts(3, 0) == texts(3, 0)
-    assert not set(texts(3, 0)) >= set(texts(4, 0))
-    assert not set(texts(3, 0)) >= set(texts(3, 1))
+    assert made(3, 0) == made(3, 0)
+    assert not set(made(3, 0)) >= set(made(4, 0))
+    assert not set(made(3, 0)) >= set(made(3, 1))
 
 
 def test_a_groups_completions_depend_on_seed_and_group_alone(task: Task, groups: list[Group]):
     maker = edited(task, random=4)
     again = edited(task, random=4)
     other = edited(task, seed=1, random=4)
-    rows = [list(maker.completions(group)) for group in groups]
-    assert rows == [list(again.completions(group)) for group in groups[::-1]][::-1]
-    assert rows != [list(other.completions(group)) for group in groups]
+    answers = [list(maker.completions(group)) for group in groups]
+    assert answers == [list(again.completions(group)) for group in groups[::-1]][::-1]
+    assert answers != [list(other.completions(group)) for group in groups]

@@ -13,15 +13,15 @@ from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.reading import LastTokenReading, PromptReading, Reading
 from goldrm.reward_model.states import States
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.series import Prompt
 from goldrm.training import example_states
 from goldrm.training.batches import LabelledCompletions
 from goldrm.training.example_states import labelled_completions, write_states
 
 FIRST, SECOND = (
-    Prompt(1, start=2, difference=2, terms=5),
-    Prompt(2, start=9, difference=1, terms=6),
+    Series(1, start=2, difference=2, terms=5),
+    Series(2, start=9, difference=1, terms=6),
 )
 WIDTH = 2 * 24  # of a prompt's rows
 LAST_TOKEN, PROMPTS = LastTokenReading(), PromptReading([0, 2])

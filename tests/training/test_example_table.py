@@ -1,8 +1,8 @@
 """The table of all examples: likely mistakes, nothing held out, and the same however it is made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -11,24 +11,25 @@ from completions_by_hand import NO_PREFERENCES
 from notebook_reference import NotebookLM
 from pandas.testing import assert_frame_equal
 from small_states import in_context
+from tasks_by_hand import with_series
 
 from goldrm.common.params import IntRange
 from goldrm.common.workers import ALONE
 from goldrm.edits.kinds import KINDS, MAX_ADDED_TERMS
 from goldrm.lm.model import Backbone
+from goldrm.task.arithmetic_series import Series
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import Prompt
 from goldrm.task.task import Task
 from goldrm.training import example_table as example_table_module
-from goldrm.training.edited import EditedCompletions, Group, Row
+from goldrm.training.edited import Answer, EditedCompletions, Group
 from goldrm.training.example_table import drawn_mistakes, example_table
 from goldrm.training.examples import COLUMNS, SAMPLED_COLUMNS, Examples, training_set
 from goldrm.training.params import DataParams, EditsParams
 
 FIRST, SECOND = (
-    Prompt(1, start=3, difference=4, terms=5),
-    Prompt(2, start=9, difference=1, terms=6),
+    Series(1, start=3, difference=4, terms=5),
+    Series(2, start=9, difference=1, terms=6),
 )
 NO_EDITS = EditsParams(lengths=0, mistakes=0, random=0, kinds=list(KINDS), further_prompts=0)
 ALL_EDITS = EditsParams(
@@ -41,19 +42,23 @@ ALL_EDITS = EditsParams(
 
 
 def examples_of(
-    task: Task, prompts: Sequence[Prompt], sampled: Sequence[tuple[int, str]] = (), **edits: int
+    task: Task, prompts: Sequence[Series], sampled: Sequence[tuple[int, str]] = (), **edits: int
 ) -> Examples:
     """A group of each prompt, numbered from 0, with the exact series and the edits asked for."""
-    groups = list(map(Group, count(), map(task.space.id_of, prompts)))
+    groups = [Group(n, task.space.id_of(prompt.text)) for n, prompt in enumerate(prompts)]
     edited = EditedCompletions(NO_EDITS.model_copy(update=edits), task, seed=0)
-    rows = [task.series(*groups[group], tuple(map(int, text.split()))) for group, text in sampled]
-    return Examples(pd.DataFrame(rows, columns=SAMPLED_COLUMNS), groups, task, edited)
+    labelled = task.labelled((*groups[group], values_of(text)) for group, text in sampled)
+    return Examples(labelled[SAMPLED_COLUMNS], groups, task, edited)
 
 
-def mistakes_of(examples: Examples, backbone: Backbone) -> list[list[Row]]:
+def mistakes_of(examples: Examples, backbone: Backbone) -> list[list[Answer]]:
     """Of each group."""
-    rows = list(drawn_mistakes(examples.edited, examples.groups, backbone))
-    return [[row for row in rows if row["group"] == group.number] for group in examples.groups]
+    answers = list(drawn_mistakes(examples.edited, examples.groups, backbone))
+    return [[own for own in answers if own.group == group.number] for group in examples.groups]
+
+
+def values_of(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))
 
 
 def spelled(values: Sequence[int]) -> str:
@@ -70,22 +75,22 @@ def test_mistakes_are_drawn_from_what_the_language_model_expects(
     examples = examples_of(task, [FIRST, SECOND, FIRST], mistakes=3)
     assert examples.edited is not None
     encode = task.dictionary.encode
-    for group, rows in zip(examples.groups, mistakes_of(examples, backbone), strict=True):
+    for group, answers in zip(examples.groups, mistakes_of(examples, backbone), strict=True):
         exact = encode(spelled(task.exact(group.prompt_id)))
         ids, last = in_context(encode(task.space[group.prompt_id].text), exact)
         probs = reference_lm(ids)[0, last:].detach().double().softmax(dim=-1)
         assert len(probs) == len(exact) + 1
-        assert rows == list(examples.edited.mistakes(group, probs))
-        assert len(rows) == 3
+        assert answers == list(examples.edited.mistakes(group, probs))
+        assert len(answers) == 3
 
 
 def test_every_group_has_mistakes_of_its_own(backbone: Backbone, task: Task, tmp_path: Path):
     """Also where another group has its prompt."""
     examples = examples_of(task, [FIRST, FIRST, SECOND, FIRST], mistakes=5)
     made = mistakes_of(examples, backbone)
-    assert [len(rows) for rows in made] == [5] * 4
-    assert len({tuple(row["completion"] for row in rows) for rows in made}) == 4
-    expected = examples.table(examples.groups, [row for rows in made for row in rows])
+    assert list(map(len, made)) == [5] * 4
+    assert len({tuple(answer.values for answer in answers) for answers in made}) == 4
+    expected = examples.table(examples.groups, chain.from_iterable(made))
     assert_frame_equal(example_table(examples, backbone, tmp_path, ALONE), expected)
 
 
@@ -97,8 +102,8 @@ def test_mistakes_are_made_where_the_context_has_room(
 ):
     """For a term more than the exact series has, behind a whole prompt: 19 tokens."""
     ranges = {"terms": IntRange(min=5, max=30)}
-    long_task = Task(dictionary, task_params.model_copy(update=ranges), gold_reward_params)
-    prompts = [Prompt(1, start=0, difference=1, terms=terms) for terms in (18, 19, 30)]
+    long_task = Task(dictionary, with_series(task_params, **ranges), gold_reward_params)
+    prompts = [Series(1, start=0, difference=1, terms=terms) for terms in (18, 19, 30)]
     made = mistakes_of(examples_of(long_task, prompts, mistakes=5), backbone)
     assert list(map(len, made)) == [5, 0, 0]
     assert mistakes_of(examples_of(long_task, prompts[1:], mistakes=5), backbone) == [[], []]
@@ -119,32 +124,32 @@ def test_nothing_held_out_is_trained_on(
     Edits do spell such series, and so may the language model, whatever prompt is answered.
     """
     ranges = {"terms": IntRange(min=5, max=7)}  # of all families
-    task = Task(dictionary, task_params.model_copy(update=ranges), gold_reward_params)
+    task = Task(dictionary, with_series(task_params, **ranges), gold_reward_params)
     prompts = {prompt_id: task.space[prompt_id] for prompt_id in range(len(task.space))}
     held_out = {i: prompt for i, prompt in prompts.items() if task.split_of(i) != "train"}
-    answers = [next(iter(held_out.values())).exact(100), (0, 1, 2)]
+    answers = [next(iter(held_out.values())).exact, (0, 1, 2)]
     of_train = [i for i in prompts if i not in held_out][::200]
-    sampled = [task.series(*group, answer) for group in enumerate(of_train) for answer in answers]
+    sampled = [(*group, answer) for group in enumerate(of_train) for answer in answers]
     data = DataParams(
         num_pairs=None, completions_per_prompt=None, label_noise=0.0, ties=True, edits=ALL_EDITS
     )
-    examples = training_set(pd.DataFrame(sampled), NO_PREFERENCES, task, data, seed=0)
+    examples = training_set(task.labelled(sampled), NO_PREFERENCES, task, data, seed=0)
     table = example_table(examples, backbone, tmp_path, ALONE)
 
-    exact = {spelled(prompt.exact(100)) for prompt in held_out.values()}
+    exact = {spelled(prompt.exact) for prompt in held_out.values()}
     assert exact.isdisjoint(table["completion"])
     texts = {prompt.text for prompt in held_out.values()}
     assert texts.isdisjoint(table["prompt"])
 
     assert examples.edited is not None
-    rows = [row for group in examples.groups for row in examples.edited.completions(group)]
-    rows += drawn_mistakes(examples.edited, examples.groups, backbone)
-    unfiltered = {(row["group"], row["completion"]) for row in [*rows, *sampled]}
+    made = [own for group in examples.groups for own in examples.edited.completions(group)]
+    made += drawn_mistakes(examples.edited, examples.groups, backbone)
+    unfiltered = {(group, spelled(values)) for group, _, values in [*made, *sampled]}
     assert sum(text in exact for _, text in unfiltered) > 100
     of_any_length = {
-        spelled(replace(prompt, terms=terms).exact(100))
-        for prompt in held_out.values()
-        if prompt.template == 1 and prompt.terms == 5
+        spelled(replace(series, terms=terms).exact(100))
+        for series in (Series(**prompt.properties) for prompt in held_out.values())
+        if series.template == 1 and series.terms == 5
         for terms in range(2, 102)
     }
     columns = table[["group", "completion"]]
@@ -186,11 +191,11 @@ def test_killed_work_goes_on_from_its_chunks(
     def make(folder: str, kill_at: int | None = None) -> pd.DataFrame:
         made.clear()
 
-        def until_killed(self: Examples, groups: Sequence[Group], rows: Sequence[Row]):
+        def until_killed(self: Examples, groups: Sequence[Group], mistakes: Iterable[Answer]):
             if len(made) == kill_at:
                 raise KeyboardInterrupt
             made.append(groups[0].number)
-            return table_of(self, groups, rows)
+            return table_of(self, groups, mistakes)
 
         monkeypatch.setattr(Examples, "table", until_killed)
         return example_table(examples, backbone, tmp_path / folder, ALONE)

@@ -8,17 +8,20 @@ import pytest
 from completions_by_hand import NO_PREFERENCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notebook_reference import gold_rewards
 from pandas.testing import assert_frame_equal
+from tasks_by_hand import with_series
 
 from goldrm.common.params import IntRange
 from goldrm.edits.kinds import KINDS
 from goldrm.generation.pairs import preference_pairs
 from goldrm.generation.preferences import COMPLETION_COLUMNS
+from goldrm.task.arithmetic_series import HoldoutParams, Series
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.params import GoldRewardParams, HoldoutParams, TaskParams
-from goldrm.task.series import SPLITS, Prompt
+from goldrm.task.params import GoldRewardParams, TaskParams
+from goldrm.task.splits import SPLITS
 from goldrm.task.task import Task
-from goldrm.training.edited import Group, Row
+from goldrm.training.edited import Answer, Group
 from goldrm.training.examples import (
     COLUMNS,
     Examples,
@@ -43,7 +46,7 @@ TEXTS = [
 def small_task(task_params: TaskParams) -> TaskParams:
     """216 prompts."""
     ranges = {"start": IntRange(min=0, max=1), "terms": IntRange(min=5, max=8)}
-    return task_params.model_copy(update=ranges)
+    return with_series(task_params, **ranges)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +76,13 @@ def table_of(examples: Examples) -> pd.DataFrame:
 
 def sampled(task: Task, texts: Sequence[Sequence[str]] = TEXTS) -> pd.DataFrame:
     """A group for each list, numbered 3, 5, 7 …, of prompts of the train split."""
-    prompt_ids = [i for i in task.space.ids_in("train") if task.space[i].terms == 5]
-    rows = [
-        task.series(3 + 2 * number, prompt_id, tuple(map(int, text.split())))
+    prompt_ids = [i for i in task.ids_in("train") if task.space[i].properties["terms"] == 5]
+    completions = task.labelled(
+        (3 + 2 * number, prompt_id, tuple(map(int, text.split())))
         for number, (prompt_id, group) in enumerate(zip(prompt_ids[::2], texts, strict=False))
         for text in group
-    ]
-    return task.with_prompts(pd.DataFrame(rows))[list(COMPLETION_COLUMNS)]
+    )
+    return task.with_prompts(completions)[[*task.prompt_columns, *COMPLETION_COLUMNS]]
 
 
 def texts_of(completions: pd.DataFrame) -> list[list[str]]:
@@ -164,11 +167,11 @@ def test_a_sampled_series_of_a_later_split_is_left_out(
     """A prompt of the train split and one of validation, answered with a series of each split."""
     task = Task(dictionary, task_params, gold_reward_params)
     train, validation, _ = ids = [
-        task.space.id_of(Prompt(1, start, difference, terms=5))
+        task.space.id_of(Series(1, start, difference, terms=5).text)
         for start, difference in ((0, 1), (2, 2), (1, 7))
     ]
     assert tuple(map(task.split_of, ids)) == SPLITS
-    answers = {i: pd.DataFrame([task.series(0, i, task.exact(j)) for j in ids]) for i in ids}
+    answers = {i: task.labelled((0, i, task.exact(j)) for j in ids) for i in ids}
     data = DataParams(
         num_pairs=None, completions_per_prompt=None, label_noise=0.0, ties=True, edits=None
     )
@@ -194,21 +197,23 @@ def test_edited_completions_join_their_group(task: Task, data: DataParams):
     )
     first, second = examples.groups[:2]
     assert examples.edited is not None
-    like = next(examples.edited.completions(second))
-    mistakes: list[Row] = [
-        {**like, "completion": text, "gold_reward": 1.5} for text in ("5 6", "5", "5 6", "7")
-    ]
+    mistakes = [Answer(*second, values) for values in ((5, 6), (5,), (5, 6), (7,))]
     found = examples.table([second, first], mistakes)
     assert found["group"].tolist() == sorted(found["group"], reverse=True)
     own = {group.number: list(examples.edited.completions(group)) for group in (first, second)}
-    texts = {number: [row["completion"] for row in rows] for number, rows in own.items()}
+    texts = {
+        number: [" ".join(map(str, answer.values)) for answer in answers]
+        for number, answers in own.items()
+    }
     assert texts_of(found) == [
         [*texts[second.number], "5", "5 6", "7"],
         [*texts[first.number], "1", "2", "90"],
     ]
     assert len(texts[first.number]) == 3
     of_mistakes = found[found["completion"].isin(["5 6", "7"])]
-    assert of_mistakes["gold_reward"].tolist() == [1.5, 1.5]
+    exact = task.exact(second.prompt_id)
+    expected = [gold_rewards(exact, values, values)[0] for values in ((5, 6), (7,))]
+    assert of_mistakes["gold_reward"].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_groups_are_in_the_order_of_their_prompts(task: Task, data: DataParams):
@@ -227,7 +232,7 @@ def test_further_prompts_are_the_train_splits(task: Task, data: DataParams):
 
     Those that repeat a number first.
     """
-    completions, in_train = sampled(task), task.space.ids_in("train")
+    completions, in_train = sampled(task), task.ids_in("train")
     others = set(in_train) - set(completions["prompt_id"])
     for asked, expected in [(50, 50), (1000, len(in_train) - len(TEXTS))]:
         edits = with_edits(data, random=2, further_prompts=asked)
@@ -255,16 +260,14 @@ def test_held_out_prompts_are_neither_trained_nor_validated_on(
 ):
     """Of 216 prompts those of template 2, difference 3 and 4, and 5 terms."""
     holdout = HoldoutParams(template=[2], difference=[3, 4], terms=[5])
-    small_task = small_task.model_copy(update={"holdout": holdout})
-    strict = Task(dictionary, small_task, gold_reward_params)
-    in_train = task.space.ids_in("train")
-    rows = [task.series(i, i, (1, 2, i % 9)) for i in in_train[::5]]
-    completions = task.with_prompts(pd.DataFrame(rows))
+    strict = Task(dictionary, with_series(small_task, holdout=holdout), gold_reward_params)
+    in_train = task.ids_in("train")
+    completions = task.with_prompts(task.labelled((i, i, (1, 2, i % 9)) for i in in_train[::5]))
     edits = with_edits(data, random=1, further_prompts=1000)
 
     def kept(prompt_id: int) -> bool:
-        prompt = task.space[prompt_id]
-        return prompt.template != 2 and prompt.difference not in (3, 4) and prompt.terms != 5
+        asked = Series(**task.space[prompt_id].properties)
+        return asked.template != 2 and asked.difference not in (3, 4) and asked.terms != 5
 
     for examples, all_ids in [
         (training_set(completions, NO_PREFERENCES, strict, edits, seed=0), in_train),
@@ -281,9 +284,7 @@ def test_everything_held_out_leaves_nothing(
     gold_reward_params: GoldRewardParams,
 ):
     holdout = HoldoutParams(template=[1, 2, 3], difference=[], terms=[])
-    strict = Task(
-        dictionary, small_task.model_copy(update={"holdout": holdout}), gold_reward_params
-    )
+    strict = Task(dictionary, with_series(small_task, holdout=holdout), gold_reward_params)
     edits = with_edits(data, random=1, further_prompts=10)
     for asked in (edits, edits.model_copy(update={"ties": False, "num_pairs": 3})):
         assert training_set(sampled(task), NO_PREFERENCES, strict, asked, seed=0).groups == []
@@ -378,9 +379,7 @@ def test_preferences_of_held_out_prompts_are_left_out(
     gold_reward_params: GoldRewardParams,
 ):
     """Where they are the task's."""
-    holdout = HoldoutParams(template=[], difference=[], terms=[task.space[1].terms])
-    strict = Task(
-        dictionary, small_task.model_copy(update={"holdout": holdout}), gold_reward_params
-    )
+    holdout = HoldoutParams(template=[], difference=[], terms=[task.space[1].properties["terms"]])
+    strict = Task(dictionary, with_series(small_task, holdout=holdout), gold_reward_params)
     found = training_set(sampled(task), own_pairs(task), strict, data, seed=0).preferences
     assert found["prompt_id"].tolist() == [0, 0, -1, -1, -1, -1]

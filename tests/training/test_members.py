@@ -8,6 +8,7 @@ import pytest
 import torch
 from completions_by_hand import NO_PREFERENCES
 from pandas.testing import assert_frame_equal
+from tasks_by_hand import with_series
 
 from goldrm.commands.params import Params
 from goldrm.common.errors import GoldrmError
@@ -16,8 +17,8 @@ from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.params import PlainEnsembleParams, TokenDamageParams
-from goldrm.task.params import HoldoutParams
-from goldrm.task.series import Split
+from goldrm.task.arithmetic_series import HoldoutParams
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions
 from goldrm.training.examples import training_set
@@ -43,12 +44,12 @@ def recipe(params: Params, token_damage: TokenDamageParams) -> Recipe:
 @pytest.fixture(scope="module")
 def data(task: Task) -> TrainingData:
     """Five prompts of each split, with two completions."""
-    rows = [
-        task.series(group, prompt_id, (3, 7, last))
+    answers = (
+        (group, prompt_id, (3, 7, last))
         for group, prompt_id in enumerate(range(0, len(task.space), 500))
         for last in (11, 60)
-    ]
-    completions = task.with_prompts(pd.DataFrame(rows))
+    )
+    completions = task.with_prompts(task.labelled(answers))
     splits = completions["prompt_id"].map(task.split_of)
     sampled: dict[Split, pd.DataFrame] = {
         "train": completions[splits == "train"][:10],
@@ -89,7 +90,11 @@ def test_members_differ_by_their_seeds_alone(
     ("layers", "holdout", "sentence"),
     [
         ([0, 3], [], r"layer 3, but the language model of sft.source has 2"),
-        ([0, 2], [1, 2, 3], r"none of the train split's completions is left.*task\.holdout"),
+        (
+            [0, 2],
+            [1, 2, 3],
+            r"none of the train split's completions is left.*task\.arithmetic_series\.holdout",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_read(
@@ -103,8 +108,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
     holdout: list[int],
     sentence: str,
 ):
-    kept_out: dict[str, Any] = {"holdout": HoldoutParams(template=holdout, difference=[], terms=[])}
-    strict = Task(task.dictionary, task.params.model_copy(update=kept_out), params.gold_reward)
+    kept_out = HoldoutParams(template=holdout, difference=[], terms=[])
+    strict = Task(task.dictionary, with_series(task.params, holdout=kept_out), params.gold_reward)
     readout = recipe.readout.model_copy(update={"prompt_layers": layers})
     changed = recipe.model_copy(update={"readout": readout})
     with pytest.raises(GoldrmError, match=sentence):

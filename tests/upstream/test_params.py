@@ -9,6 +9,7 @@ from small_models import ROOT
 from goldrm.common.errors import GoldrmError
 from goldrm.common.params import checked
 from goldrm.common.yaml_file import read_yaml
+from goldrm.task.task import prompts_of
 from upstream.params import UpstreamParams
 
 PARAMS = ROOT / "upstream/params.yaml"
@@ -24,6 +25,17 @@ def test_upstream_has_the_notebooks_sizes(committed: dict[str, Any]):
     model = checked(UpstreamParams, committed, PARAMS).model
     assert (model.d, model.num_heads, model.num_layers) == (384, 6, 6)
     assert (model.context_length, model.dropout) == (40, 0.1)
+
+
+def test_sorting_has_a_recipe_of_its_own():
+    """The root's task, but for the name, as the stage there reads it."""
+    file = ROOT / "upstream/sorting/params.yaml"
+    own = read_yaml(file)
+    task = {**read_yaml(ROOT / "params.yaml")["task"], **own["task"]}
+    params = checked(UpstreamParams, {**own, "task": task}, file)
+    assert params.task.name == "sorting"
+    longest = prompts_of(params.task).longest
+    assert longest + params.task.sorting.numbers.max < params.model.context_length
 
 
 def test_parameter_of_a_list_gets_a_suggestion(committed: dict[str, Any]):

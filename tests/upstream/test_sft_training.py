@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from scipy import stats
+from tasks_by_hand import with_series
 from torch import Tensor
 
+from goldrm.common.errors import GoldrmError
 from goldrm.common.params import IntRange
 from goldrm.common.random_streams import random_stream
 from goldrm.common.resume import ResumePoint
@@ -21,7 +23,8 @@ from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.params import TaskParams
-from goldrm.task.series import PromptSpace, split_of, split_text
+from goldrm.task.splits import split_of_family
+from goldrm.task.task import TASKS, prompts_of
 from upstream.params import SftPhaseParams, SftTrainParams
 from upstream.sft_training import IGNORED, Sequence, _batch, train_sft, training_sequences
 
@@ -113,55 +116,92 @@ def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
 # What is learnt
 
 
-@pytest.fixture(scope="module")
-def some_task(task_params: TaskParams) -> TaskParams:
-    """A part of the task, where many prompts share their series by the cut at 100."""
-    return task_params.model_copy(update={"start": IntRange(min=80, max=99)})
+@pytest.fixture(scope="module", params=TASKS)
+def some_task(request: pytest.FixtureRequest, task_params: TaskParams) -> TaskParams:
+    """Of series a part, where many prompts share their series by the cut at 100."""
+    some = with_series(task_params, start=IntRange(min=80, max=99))
+    return some.model_copy(update={"name": request.param})
 
 
 @pytest.fixture(scope="module")
-def learnt(dictionary: Dictionary, some_task: TaskParams) -> list[tuple[str, str]]:
-    """The texts of all training sequences: prompt and answer."""
-    return [
-        (dictionary.decode(sequence.prompt_ids), dictionary.decode(sequence.answer_ids))
-        for sequence in training_sequences(dictionary, some_task)
-    ]
+def words(some_task: TaskParams) -> Dictionary:
+    """A dictionary that holds the task's words."""
+    special = ("<PAD>", "<EOS>", "<SEP>")
+    return Dictionary((*special, *map(str, range(101)), *TASKS[some_task.name].words), 100)
 
 
-def test_all_prompts_of_the_train_split_are_learnt(
-    learnt: list[tuple[str, str]], some_task: TaskParams
+@pytest.fixture(scope="module")
+def learnt(words: Dictionary, some_task: TaskParams) -> dict[str, str]:
+    """The texts of all training sequences: prompt → answer."""
+    return {
+        words.decode(sequence.prompt_ids): words.decode(sequence.answer_ids)
+        for sequence in training_sequences(words, some_task)
+    }
+
+
+def test_exact_answers_to_all_prompts_of_the_train_split_are_learnt(
+    learnt: dict[str, str], words: Dictionary, some_task: TaskParams
 ):
-    space = PromptSpace(some_task)
-    prompts = [space[i] for i in range(len(space))]
-    expected = {prompt.text for prompt in prompts if split_of(prompt, some_task) == "train"}
-    assert sorted(prompt for prompt, _ in learnt) == sorted(expected)
+    space = prompts_of(some_task)
+    prompts = [space[prompt_id] for prompt_id in range(len(space))]
+    assert learnt == {
+        prompt.text: " ".join([*map(str, prompt.exact), "<EOS>"])
+        for prompt in prompts
+        if split_of_family(prompt.family, some_task.split_seed) == "train"
+    }
+    assert len(learnt) == len(training_sequences(words, some_task))  # each once
 
 
-def test_answers_are_the_exact_series_and_the_end(learnt: list[tuple[str, str]]):
-    for prompt, answer in learnt:
-        parts = split_text(prompt)
-        assert parts is not None
-        series = range(parts[0].start, 101, parts[0].difference)[: parts[0].terms]
-        assert answer == " ".join([*map(str, series), "<EOS>"])
-
-
-def test_no_held_out_series_is_learnt(dictionary: Dictionary, task_params: TaskParams):
-    """By brute force: no series of a held-out family is answered or asked for, in any wording.
+def test_no_held_out_answer_is_learnt(learnt: dict[str, str], some_task: TaskParams):
+    """By brute force: no answer of a held-out family is given or asked for, in any wording.
 
     Else the reward model would be tested on hidden states that have seen the answers.
     """
-    space = PromptSpace(task_params)
-    prompts = [space[i] for i in range(len(space))]
-    held_out = [prompt for prompt in prompts if split_of(prompt, task_params) != "train"]
-    series = {prompt.exact(100) for prompt in held_out}
-    families = {(prompt.start, prompt.difference) for prompt in held_out}
-    assert len(families) > 100
-    by_text = {prompt.text: prompt for prompt in prompts}
-    for sequence in training_sequences(dictionary, task_params):
-        assert tuple(dictionary.integers_in(sequence.answer_ids)) not in series
-        asked = by_text[dictionary.decode(sequence.prompt_ids)]
-        assert asked.exact(100) not in series
-        assert (asked.start, asked.difference) not in families
+    space = prompts_of(some_task)
+    by_text = {prompt.text: prompt for prompt in map(space.__getitem__, range(len(space)))}
+    unseen = [prompt for text, prompt in by_text.items() if text not in learnt]
+    answers = {prompt.exact for prompt in unseen}
+    families = {prompt.family for prompt in unseen}
+    assert len(families) > 15
+    for text, answer in learnt.items():
+        assert tuple(map(int, answer.split()[:-1])) not in answers
+        assert by_text[text].exact not in answers
+        assert by_text[text].family not in families
+
+
+@pytest.fixture(scope="module")
+def learnt_series(
+    dictionary: Dictionary, task_params: TaskParams
+) -> list[tuple[Sequence, dict[str, int]]]:
+    """The notebook's training sequences, and what their prompts ask for."""
+    space = prompts_of(task_params)
+    properties = {space[i].text: dict(space[i].properties) for i in range(len(space))}
+    return [
+        (sequence, properties[dictionary.decode(sequence.prompt_ids)])
+        for sequence in training_sequences(dictionary, task_params)
+    ]
+
+
+def test_no_held_out_start_and_difference_is_learnt(
+    learnt_series: list[tuple[Sequence, dict[str, int]]], task_params: TaskParams
+):
+    learnt = {(asked["start"], asked["difference"]) for _, asked in learnt_series}
+    space = prompts_of(task_params)
+    held_out = [
+        (prompt.properties["start"], prompt.properties["difference"])
+        for prompt in map(space.__getitem__, range(0, 27_000, 10))  # whatever the terms
+        if split_of_family(prompt.family, task_params.split_seed) != "train"
+    ]
+    assert len(set(held_out)) > 100
+    assert not learnt & set(held_out)
+
+
+def test_counted_are_the_series_that_the_cut_spares(
+    learnt_series: list[tuple[Sequence, dict[str, int]]],
+):
+    for sequence, asked in learnt_series:
+        last = asked["start"] + (asked["terms"] - 1) * asked["difference"]
+        assert sequence.counted == (last <= 100)
 
 
 # The batches
@@ -193,6 +233,16 @@ def test_batch_holds_sequences_at_random_offsets(sizes: BackboneSizes, sequences
     assert stats.chisquare(list(counts.values())).pvalue > 1e-3
 
 
+def test_counted_sequences_are_drawn_more_often(sizes: BackboneSizes, sequences: list[Sequence]):
+    """Three times as often: of 5 draws, 3 are the one that is counted."""
+    sequences = [replace(each, counted=index == 1) for index, each in enumerate(sequences)]
+    phase = PHASE.model_copy(update={"batch_size": 3000, "counted_weight": 3.0})
+    with random_stream(0, "test batch"):
+        token_ids, _ = _batch(sequences, sizes, phase)
+    eleven = (token_ids == 11).any(dim=1)  # a token of the second's prompt alone
+    assert stats.binomtest(int(eleven.sum()), 3000, 3 / 5).pvalue > 1e-3
+
+
 def test_layout_by_hand(sizes: BackboneSizes):
     """The prompt's last token predicts the answer's first, the answer's last the end."""
     sequence = Sequence([2, 3], [5, 6, EOS], counted=True)
@@ -213,6 +263,17 @@ def test_layout_by_hand(sizes: BackboneSizes):
 
 
 # Training
+
+
+@pytest.mark.parametrize("tokens", [0, 13])
+def test_prompts_that_the_model_cannot_read_are_named(
+    sizes: BackboneSizes, sequences: list[Sequence], recipe: SftTrainParams, tokens: int
+):
+    """A long one was a traceback, and an empty one was laid out wrong."""
+    unreadable = Sequence([2] * tokens, [5, EOS])
+    sentence = rf"prompt 3 \(counted from 0\) has {tokens} tokens.*reads 1 to 12.*context_length"
+    with pytest.raises(GoldrmError, match=sentence):
+        train_sft(sizes, [*sequences, unreadable], recipe, 0, CPU, Remembered())
 
 
 @pytest.mark.parametrize("decoder", ["kv_cache", "sliding_window"])

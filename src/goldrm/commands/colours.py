@@ -4,7 +4,7 @@ import os
 
 import typer
 
-# Of `edits.mistakes.Mistake`: the exact answer, what is nearly right, and what isn't.
+# Of kinds of mistake: the exact answer, what is nearly right, and what isn't.
 COLOURS = {
     "exact": typer.colors.GREEN,
     "early_stop": typer.colors.CYAN,
@@ -12,6 +12,8 @@ COLOURS = {
     "one_term_off": typer.colors.YELLOW,
     "wrong_first_term": typer.colors.MAGENTA,
     "wrong_step": typer.colors.MAGENTA,
+    "wrong_order": typer.colors.MAGENTA,
+    "left_out": typer.colors.MAGENTA,
     "malformed": typer.colors.RED,
 }
 

@@ -23,10 +23,15 @@ def compare(
     Where 0 lies in it, the test split doesn't tell them apart.
     """
     from goldrm.commands.comparing import compared
+    from goldrm.commands.own_scale import say_own_scale
     from goldrm.commands.params import load_params
+    from goldrm.commands.trained import load_trained
 
     params = load_params()
-    rows = compared(model, other, params.evaluate, params.seed)
+    trained, other_trained = load_trained(model), load_trained(other)
+    rows = compared(trained, other_trained, params.evaluate, params.seed)
+    for each in (trained, other_trained):
+        say_own_scale(each, "for mae a straight line brings its rewards to the gold rewards' scale")
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))

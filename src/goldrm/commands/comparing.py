@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from goldrm.commands.trained import TrainedModel, load_trained
+from goldrm.commands.trained import TrainedModel
 from goldrm.common.tables import read_parquet
 from goldrm.evaluation.comparison import differences, error_difference
 from goldrm.evaluation.data import (
@@ -18,23 +18,25 @@ from goldrm.evaluation.params import EvaluateParams
 from goldrm.pipeline.paths import COMPLETIONS, PAIRS
 from goldrm.statistics import metrics
 from goldrm.statistics.bootstrap import Bootstrap
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 
 
-def compared(model: str, other: str, params: EvaluateParams, seed: int) -> list[dict[str, Any]]:
+def compared(
+    model: TrainedModel, other: TrainedModel, params: EvaluateParams, seed: int
+) -> list[dict[str, Any]]:
     """A row each for accuracy, spearman and mae: both models' values and their difference.
 
     Args:
-        model: a recipe.
+        model: of a recipe.
         other: the one it is compared with.
         params: of the interval.
         seed: of the resamples.
 
     Raises:
-        GoldrmError: as `load_trained` does; or when a table is missing or damaged.
+        GoldrmError: when a table is missing or damaged.
     """
     bootstrap = Bootstrap(params.bootstrap_samples, params.confidence, seed)
-    models = [load_trained(name) for name in (model, other)]
+    models = (model, other)
     judged = [_judged(trained) for trained in models]
     predicted = [_to_gold_scale(*both) for both in zip(models, judged, strict=True)]
     values = {

@@ -21,9 +21,9 @@ def examples(
     reward. The unseen pairs are the test split's. Colours are those of mistakes.
     """
     from goldrm.commands import example_pairs
-    from goldrm.commands.trained import load_trained
+    from goldrm.commands.own_scale import load_shown
 
-    trained = load_trained(model)
+    trained = load_shown(model)
     trained_on, unseen = example_pairs.trained_on(trained.folder.name), example_pairs.unseen()
     for kind, pairs in (("trained on", trained_on), ("unseen", unseen)):
         rows = example_pairs.judged(pairs.head(count), trained)

@@ -8,16 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from goldrm.commands.params import load_params
+from goldrm.commands.policies import OptimisedPolicy
 from goldrm.commands.trained import TrainedModel
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import write_atomic
 from goldrm.lm.model import Backbone
-from goldrm.lm.weights import load_backbone
-from goldrm.pipeline.paths import DICTIONARY, POLICIES
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import read_reward_model_config
-from goldrm.task import dictionary
 from goldrm.training.loop import optimizer_and_schedule
 from goldrm.training.params import TrainingParams
 
@@ -97,7 +94,7 @@ def course_checkpoint(
     return buffer.getvalue()
 
 
-def write_policy(path: Path, name: str) -> None:
+def write_policy(path: Path, policy: OptimisedPolicy) -> None:
     """Write an optimised language model as the notebook saves one at the end of step 2.
 
     Keys: epoch, tot_time, loss, net_parameters, SFT_LMnet_dict; the first three are 0, since there
@@ -105,24 +102,20 @@ def write_policy(path: Path, name: str) -> None:
 
     Args:
         path: the .pkl to write.
-        name: of the recipe that it was optimised against, or gold.
+        policy: what is written.
 
     Raises:
-        GoldrmError: when there is no such policy, or a file is damaged or can't be written.
+        GoldrmError: when the file can't be written.
     """
-    params = load_params()
-    if name not in (names := [*params.models, "gold"]):
-        raise GoldrmError(f"there is no policy {name!r:.60}, but of {', '.join(names)}.")
-    tokens = dictionary.load(DICTIONARY, params.task.max_value)
-    policy = load_backbone(POLICIES / name, tokens, torch.device("cpu"))
+    backbone = policy.backbone
     buffer = io.BytesIO()
     torch.save(
         {
             "epoch": 0,
             "tot_time": 0.0,
             "loss": 0.0,
-            "net_parameters": asdict(policy.sizes),
-            "SFT_LMnet_dict": policy.state_dict(),
+            "net_parameters": asdict(backbone.sizes),
+            "SFT_LMnet_dict": backbone.state_dict(),
         },
         buffer,
     )

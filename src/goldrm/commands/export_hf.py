@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from goldrm.commands.model_cards import language_model_card, reward_model_card
+from goldrm.commands.model_cards import language_model_card, policy_card, reward_model_card
+from goldrm.commands.policies import OptimisedPolicy
 from goldrm.commands.trained import TrainedModel
-from goldrm.evaluation.families import drawn_test_prompts, family_names
+from goldrm.evaluation.families import drawn_test_prompts
 from goldrm.huggingface.decoding import complete_as_exported
 from goldrm.huggingface.export import write_language_model, write_reward_model
 from goldrm.lm.model import Backbone
@@ -14,7 +15,7 @@ from goldrm.reward_model.model import read_reward_model_config
 from goldrm.statistics.shares import Estimate, share
 from goldrm.task.task import Task
 
-LANGUAGE_MODEL, REWARD_MODEL = "language_model", "reward_model"
+LANGUAGE_MODEL, REWARD_MODEL, POLICY = "language_model", "reward_model", "policy"
 MEASURED_PROMPTS = 300  # of unseen families, on which the exported language model is measured
 CONFIDENCE = 0.95  # of its interval
 
@@ -24,12 +25,12 @@ def write_folders(folder: Path, trained: TrainedModel, seed: int) -> None:
 
     Args:
         folder: where these folders go.
-        trained: what to write; metrics of the same name go into its card.
+        trained: what to write; metrics that were measured with it go into its card.
         seed: of the prompts on which the exported language model is measured.
 
     Raises:
-        GoldrmError: when OPT can't have the language model's logits, a metric's file is missing or
-            damaged, or a file can't be written.
+        GoldrmError: when OPT can't have the language model's logits, a metric's file is damaged,
+            or a file can't be written.
     """
     model = trained.reward_model
     config = read_reward_model_config(trained.folder)
@@ -37,11 +38,29 @@ def write_folders(folder: Path, trained: TrainedModel, seed: int) -> None:
     write_language_model(
         folder / LANGUAGE_MODEL,
         model.backbone,
-        model.dictionary,
-        language_model_card(model.backbone, exact_match),
+        trained.task,
+        language_model_card(model.backbone, trained.task, exact_match),
     )
-    card = reward_model_card(trained.folder.name, config)
-    write_reward_model(folder / REWARD_MODEL, model, config.readout, card)
+    card = reward_model_card(trained.folder.name, config, trained.task)
+    patterns = trained.task.space.patterns
+    write_reward_model(folder / REWARD_MODEL, model, config.readout, patterns, card)
+
+
+def write_policy(folder: Path, policy: OptimisedPolicy, seed: int) -> None:
+    """Write a policy into a folder of this name, with its card, as the language model is written.
+
+    Args:
+        folder: where that folder goes.
+        policy: what to write.
+        seed: of the prompts on which the exported policy is measured.
+
+    Raises:
+        GoldrmError: when OPT can't have its logits, its curve is missing or damaged, or a file
+            can't be written.
+    """
+    exact_match = exported_exact_match(policy.backbone, policy.task, seed)
+    card = policy_card(policy, exact_match)
+    write_language_model(folder / POLICY, policy.backbone, policy.task, card)
 
 
 def exported_exact_match(backbone: Backbone, task: Task, seed: int) -> Estimate:
@@ -56,5 +75,5 @@ def exported_exact_match(backbone: Backbone, task: Task, seed: int) -> Estimate:
         tuple(task.dictionary.integers_in(completion)) == task.exact(prompt_id)
         for prompt_id, completion in zip(prompt_ids, completions, strict=True)
     ]
-    families = np.array(family_names(prompt_ids, task))
+    families = np.array(list(map(task.family, prompt_ids)))
     return share(np.array(exact, float), families, CONFIDENCE)

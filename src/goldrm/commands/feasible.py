@@ -19,8 +19,8 @@ from goldrm.reward_model.build import refuse_missing_layers
 from goldrm.sft.source import fetch_sft
 from goldrm.task import dictionary
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.series import SPLITS, TEMPLATES
-from goldrm.task.task import Task
+from goldrm.task.splits import SPLITS
+from goldrm.task.task import TASKS, Task
 from goldrm.training.params import refuse_unranked
 
 # What stages write, and DVC removes before they do.
@@ -55,14 +55,13 @@ def refuse_infeasible(params: Params) -> None:
             for name, recipe in params.models.items():
                 refuse_unranked(recipe.training, f"models.{name}.training.")
     if "://" not in params.sft.source:
-        _refuse_other_sizes(params, _local_sizes(params, tokens))
+        _refuse_other_sizes(params, _local_sizes(params, tokens), task)
 
 
 def _refuse_outputs(params: Params) -> None:
-    sources = {name: getattr(params, name).source for name in ("dictionary", "sft", "pairs")}
-    for name, source in sources.items():
-        path = Path(source or "")
-        if source and any(path.absolute().is_relative_to(own.absolute()) for own in OUTPUTS):
+    for name, source in (("dictionary", params.dictionary.source), ("sft", params.sft.source)):
+        path = Path(source).absolute()
+        if any(path.is_relative_to(own.absolute()) for own in OUTPUTS):
             raise GoldrmError(
                 f"{name}.source is {source}, which `dvc repro` removes and makes again. Copy it to "
                 "another folder, and name that."
@@ -71,19 +70,18 @@ def _refuse_outputs(params: Params) -> None:
 
 def _dictionary(params: Params) -> Dictionary:
     source = Path(params.dictionary.source)
-    if source.suffix == ".json":
-        return dictionary.load_source(source, params.task.max_value)
-    return dictionary.from_tokens(
-        read_dictionary_tokens(source), params.task.max_value, str(source)
-    )
+    is_json = source.suffix == ".json"
+    tokens = (dictionary.read_tokens if is_json else read_dictionary_tokens)(source)
+    words = TASKS[params.task.name].words
+    return dictionary.from_tokens(tokens, params.task.max_value, str(source), words)
 
 
 def _refuse_unfilled_splits(task: Task) -> None:
     for split in SPLITS:
         if not any(split == "test" or not task.is_held_out(i) for i in task.ids_in(split)):
             raise GoldrmError(
-                f"task.holdout names all prompts of the {split} split, so that none is left to "
-                "train on. Shorten it."
+                f"task.{task.params.name}.holdout names all prompts of the {split} split, so that "
+                "none is left to train on. Shorten it."
             )
 
 
@@ -92,11 +90,10 @@ def _local_sizes(params: Params, tokens: Dictionary) -> BackboneSizes:
         return fetch_sft(params.sft, tokens, params.task, Path(folder) / "fetched").sizes
 
 
-def _refuse_other_sizes(params: Params, sizes: BackboneSizes) -> None:
+def _refuse_other_sizes(params: Params, sizes: BackboneSizes, task: Task) -> None:
     """Refuse what doesn't go with a language model of such sizes."""
     for name, recipe in params.models.items():
         refuse_missing_layers(recipe.readout, sizes, f"models.{name}.")
     if params.sampling.decoder == "kv_cache":
-        longest = max(len(template.split()) for template in TEMPLATES.values())
         width = sizes.context_length - params.sampling.max_new_tokens + 1
-        refuse_longer(longest, width, sizes, params.sampling.max_new_tokens)
+        refuse_longer(task.space.longest, width, sizes, params.sampling.max_new_tokens)

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from goldrm.edits.mistakes import Mistake, mistake
-from goldrm.task.series import split_text
 from goldrm.task.task import Task
 
 
@@ -12,11 +10,11 @@ class Label(NamedTuple):
 
     Attributes:
         gold_reward: within `gold_reward`'s range.
-        mistake: see `edits.mistakes.mistake`.
+        mistake: its kind, see `Prompts.mistake`.
     """
 
     gold_reward: float
-    mistake: Mistake
+    mistake: str
 
 
 def label(prompt: str, completion: str, task: Task) -> Label | None:
@@ -30,13 +28,9 @@ def label(prompt: str, completion: str, task: Task) -> Label | None:
     Raises:
         GoldrmError: when a word isn't in the dictionary.
     """
-    parsed = split_text(" ".join(prompt.split()))
-    values = task.dictionary.integers_in(task.dictionary.encode(completion))
-    if parsed is None or parsed[1] or not values:
+    prompt_id, rest = task.parse(" ".join(prompt.split())) or (None, "")
+    values = task.integers_in(completion)
+    if prompt_id is None or rest or not values:
         return None
-    try:
-        prompt_id = task.space.id_of(parsed[0])
-    except ValueError:  # outside the task's ranges
-        return None
-    gold_reward = task.series(0, prompt_id, values)["gold_reward"]
-    return Label(gold_reward, mistake(task.exact(prompt_id), values))
+    mistake = task.space.mistake(task.exact(prompt_id), values)
+    return Label(task.gold_reward(prompt_id, values), mistake)

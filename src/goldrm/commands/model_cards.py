@@ -1,17 +1,25 @@
-"""The README.md of exported models: what they are, how to load them, how good they are."""
+"""The README.md of exported models: what they are, how to load them, how good they are.
+
+Figures are of the model that is exported (see `measured`); where there are none, a card says so.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from goldrm.commands.measured import measured_with
+from goldrm.commands.policies import OptimisedPolicy
 from goldrm.commands.report_page.words import STATISTICS
 from goldrm.common.errors import GoldrmError
+from goldrm.common.files import read_checked_json
 from goldrm.common.tables import read_csv
 from goldrm.huggingface.decoding import LEADING_PADDING
 from goldrm.lm.model import Backbone
-from goldrm.pipeline.paths import METRICS, PLOTS
+from goldrm.pipeline.paths import METRICS, MODELS, PLOTS, SFT
 from goldrm.reward_model.model import RewardModelConfig
 from goldrm.statistics.shares import Estimate
+from goldrm.task.prompts import Prompt
+from goldrm.task.task import Task
 
 LANGUAGE_MODEL_CARD = """\
 ---
@@ -19,18 +27,18 @@ library_name: transformers
 pipeline_tag: text-generation
 tags: [goldrm]
 ---
-# The language model
+# {title}
 
-It answers prompts that ask for an arithmetic series. A stock OPT of {parameters:,} parameters: no
-code comes with it.
+{about}
+A stock OPT of {parameters:,} parameters: no code comes with it.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = "language_model"  # this one
+folder = "{folder}"  # this one
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
-prompt = "generate an arithmetic series with 5 terms starting with value 10 and common difference 3"
+prompt = "{prompt}"
 inputs = tokenizer([prompt], return_tensors="pt", padding=True)
 written = model.generate(**inputs)[:, inputs["input_ids"].shape[1] :]
 print(tokenizer.batch_decode(written, skip_special_tokens=True))
@@ -56,7 +64,7 @@ tags: [goldrm, reward-model]
 ---
 # The reward model `{recipe}`
 
-It scores an answer to a prompt that asks for an arithmetic series, {scale}.
+It scores answers to prompts such as the one below, {scale}.
 It has {members} of the kind `{kind}` on a frozen language model. Its code is in this folder and
 needs transformers and PyTorch only.
 
@@ -66,16 +74,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 folder = "reward_model"  # this one
 tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
-prompt = "generate an arithmetic series with 5 terms starting with value 10 and common difference 3"
-inputs = tokenizer([prompt + " 10 13 16 19 22"], return_tensors="pt", padding=True)
+prompt = "{prompt}"
+inputs = tokenizer([prompt + " {completion}"], return_tensors="pt", padding=True)
 print(model(**inputs).logits[:, 0].tolist())
 ```
 
-On families that no training has met, with intervals over families:
-
-{table}
-Pairs it was trained on are ranked right in {train} of all cases, those of the validation split in
-{validation}.
+{figures}
 
 A text is a prompt of the task, a space and a completion. Padding on either side, an end token and
 the rest of the batch don't change a reward. A text that begins with no such prompt is refused. The
@@ -83,79 +87,150 @@ rewards are for inference: the language model is frozen, and always in evaluatio
 """
 
 
-def language_model_card(backbone: Backbone, exact_match: Estimate) -> str:
+OWN_DECODERS = {
+    "exact_match": "exact match by goldrm's cached decoder",
+    "exact_match_sliding": "exact match by the notebook's sliding window",
+}
+POLICY_FIGURES = """\
+By goldrm, on {prompts} prompts of {families} such families, before and after the updates:
+
+| | before | after |
+|---|---|---|
+| mean gold reward of completions sampled at temperature {temperature:g} | {gold_reward} |
+| exact match, decoded greedily | {exact_match} |
+| KL to the language model before, in nats a completion | {kl} |"""
+TRAINED = """\
+Pairs it was trained on are ranked right in {train} of all cases, those of the validation split in
+{validation}."""
+NOT_MEASURED = "goldrm has no figures of this model: no run is recorded here that measured it."
+GOLD_SCALE = "on the scale of an exact gold reward"
+OWN_SCALE = "on a scale of its own, where only differences mean something"
+
+
+def language_model_card(backbone: Backbone, task: Task, exact_match: Estimate) -> str:
     """The language model's card.
 
     Args:
         backbone: the language model.
+        task: what it answers.
         exact_match: of the model as it is exported.
 
     Raises:
-        GoldrmError: when metrics/plots/sft.csv is missing or damaged.
+        GoldrmError: when dvc.lock is damaged.
     """
     path = PLOTS / "sft.csv"
-    named = {
-        "exact_match": "exact match by goldrm's cached decoder",
-        "exact_match_sliding": "exact match by the notebook's sliding window",
-    }
-    rows = read_csv(path).to_dict("records")
-    try:
-        measured = [(named[row["statistic"]], row) for row in rows if row["statistic"] in named]
-        table = _table([("exact match as exported", exact_match._asdict()), *measured], "prompts")
-    except (KeyError, TypeError, ValueError):
-        raise _damaged(path) from None
+    measured: list[tuple[str, Mapping[Any, Any]]] = []
+    if measured_with(path, [SFT]):
+        statistics = read_csv(path).set_index("statistic").to_dict("index")
+        measured = [(words, statistics[name]) for name, words in OWN_DECODERS.items()]
     return LANGUAGE_MODEL_CARD.format(
-        parameters=sum(weights.numel() for weights in backbone.parameters()),
-        tokens=backbone.sizes.num_tokens,
-        padding=LEADING_PADDING,
-        table=table,
+        title="The language model",
+        about="It answers prompts such as the one below.",
+        folder="language_model",
+        **_about_language_model(
+            backbone, task, exact_match, measured, "" if measured else NOT_MEASURED
+        ),
     )
 
 
-def reward_model_card(recipe: str, config: RewardModelConfig) -> str:
-    """A reward model's card.
+def policy_card(policy: OptimisedPolicy, exact_match: Estimate) -> str:
+    """The card of a language model that was optimised.
+
+    Args:
+        policy: the language model, and where it lies.
+        exact_match: of the model as it is exported.
 
     Raises:
-        GoldrmError: when a metric's file is missing or damaged.
+        GoldrmError: when its curve.csv or config.json is missing or damaged.
     """
-    path = PLOTS / "statistics.csv"
-    rows = read_csv(path).to_dict("records")
+    name = policy.folder.name
+    reward = "the gold reward" if name == "gold" else f"the reward of the recipe `{name}`"
+    known = read_checked_json(policy.folder / "config.json")
+    path = policy.folder / "curve.csv"
+    curve = read_csv(path)
     try:
-        measured = [
-            (f"{row['statistic']}: {STATISTICS[row['statistic']]}", row)
-            for row in rows
-            if row["model"] == recipe
-        ]
-        table = _table(measured, "n")
-    except (KeyError, TypeError, ValueError):
-        raise _damaged(path) from None
-    members = config.ensemble.members
-    known, own = "on the scale of an exact gold reward", "on a scale of its own"
+        ends = curve.iloc[[0, -1]]
+        figures = POLICY_FIGURES.format(
+            prompts=ends["prompts"].iloc[0],
+            families=ends["families"].iloc[0],
+            temperature=known["temperature"],
+            **{
+                figure: " | ".join(f"{value:.3f}" for value in ends[figure])
+                for figure in ("gold_reward", "exact_match", "kl")
+            },
+        )
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise GoldrmError(f"{path} is damaged. `dvc repro` makes it again.") from None
+    return LANGUAGE_MODEL_CARD.format(
+        title=f"The language model, optimised for {reward}",
+        about="It answers prompts such as the one below. "
+        f"By {known['steps']} updates it was optimised for {reward}.",
+        folder="policy",
+        **_about_language_model(policy.backbone, policy.task, exact_match, [], figures),
+    )
+
+
+def reward_model_card(recipe: str, config: RewardModelConfig, task: Task) -> str:
+    """A reward model's card.
+
+    Args:
+        recipe: the model's name.
+        config: its configuration.
+        task: what it judges.
+
+    Raises:
+        GoldrmError: when dvc.lock is damaged.
+    """
+    members, example = config.ensemble.members, _example(task)
     return REWARD_MODEL_CARD.format(
         recipe=recipe,
         kind=config.readout.kind,
         members=f"{members} readout{'s' if members > 1 else ''}",
-        scale=known if config.on_gold_scale else own,
-        table=table,
-        **_accuracies(recipe),
+        scale=GOLD_SCALE if config.on_gold_scale else OWN_SCALE,
+        prompt=example.text,
+        completion=" ".join(map(str, example.exact)),
+        figures="\n".join(_reward_figures(recipe)) or NOT_MEASURED,
     )
 
 
-def _accuracies(recipe: str) -> dict[str, float]:
-    """The accuracies on training and validation pairs that the recipe's training ended with."""
-    path = METRICS / f"{recipe}.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: float(content[name]) for name in ("train", "validation")}
-    except FileNotFoundError:
-        raise GoldrmError(f"{path} doesn't exist. `dvc repro` makes it.") from None
-    except (OSError, LookupError, TypeError, ValueError):
-        raise _damaged(path) from None
+def _reward_figures(recipe: str) -> Iterator[str]:
+    """What the evaluation and the training measured, in Markdown."""
+    statistics, training = PLOTS / "statistics.csv", METRICS / f"{recipe}.json"
+    if measured_with(statistics, [MODELS, SFT]):
+        measured = [
+            (f"{row['statistic']}: {STATISTICS[row['statistic']]}", row)
+            for row in read_csv(statistics).to_dict("records")
+            if row["model"] == recipe
+        ]
+        yield "On families that no training has met, with intervals over families:\n"
+        yield _table(measured, "n")
+    if measured_with(training, [MODELS / recipe]):
+        yield TRAINED.format(**json.loads(training.read_text(encoding="utf-8")))
+
+
+def _about_language_model(
+    backbone: Backbone,
+    task: Task,
+    exact_match: Estimate,
+    measured: Sequence[tuple[str, Mapping[Any, Any]]],
+    further: str,
+) -> dict[str, Any]:
+    """What the card says of any language model; `further` comes behind the table."""
+    table = [("exact match as exported", exact_match._asdict()), *measured]
+    return {
+        "parameters": sum(weights.numel() for weights in backbone.parameters()),
+        "tokens": backbone.sizes.num_tokens,
+        "padding": LEADING_PADDING,
+        "prompt": _example(task).text,
+        "table": _table(table, "prompts") + (further and f"\n{further}\n"),
+    }
+
+
+def _example(task: Task) -> Prompt:
+    return task.space[task.ids_in("train")[0]]
 
 
 def _table(rows: Sequence[tuple[str, Mapping[Any, Any]]], counted: str) -> str:
-    if not rows:
-        raise ValueError("nothing was measured")
     lines = [f"| | value | {counted} | families |", "|---|---|---|---|"]
     lines += [
         f"| {name} | {row['value']:.3f} ({row['low']:.3f} – {row['high']:.3f}) "
@@ -163,7 +238,3 @@ def _table(rows: Sequence[tuple[str, Mapping[Any, Any]]], counted: str) -> str:
         for name, row in rows
     ]
     return "\n".join(lines) + "\n"
-
-
-def _damaged(path: object) -> GoldrmError:
-    return GoldrmError(f"{path} is damaged. `dvc repro` makes it again.")

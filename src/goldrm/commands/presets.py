@@ -103,7 +103,7 @@ def change_values(values: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 def _make_sources_absolute(values: dict[str, Any]) -> None:
-    for section in ("dictionary", "sft", "pairs"):
+    for section in ("dictionary", "sft"):
         source = values[section]["source"]
-        if source is not None and "://" not in source:
+        if "://" not in source:
             values[section]["source"] = str(Path(source).absolute())

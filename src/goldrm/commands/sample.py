@@ -21,10 +21,10 @@ def sample(
     Beside the reward stand the gold reward and the kind of mistake, where the prompt is one of the
     task's. The colour is the mistake's.
     """
+    from goldrm.commands.own_scale import load_shown
     from goldrm.commands.sampling import sampled
-    from goldrm.commands.trained import load_trained
 
-    judged = sampled(load_trained(model), prompt, count, seed)
+    judged = sampled(load_shown(model), prompt, count, seed)
     if as_json:
         for completion in judged:
             typer.echo(json.dumps(completion._asdict()))

@@ -30,10 +30,10 @@ def score(
     Beside it stands the gold reward, where the prompt is one of the task's.
     """
     from goldrm.commands import scoring
-    from goldrm.commands.trained import load_trained
+    from goldrm.commands.own_scale import load_shown
 
     texts = scoring.read_texts(prompt, completion, pairs, completions)
-    trained = load_trained(model)
+    trained = load_shown(model)
     rewards = scoring.rewards_of(texts, trained)
     if prompt is None:
         for warning in scoring.warnings(texts, trained.reward_model):

@@ -26,10 +26,10 @@ def serve(
     """
     import uvicorn
 
+    from goldrm.commands.own_scale import load_shown
     from goldrm.commands.service import Service
-    from goldrm.commands.trained import load_trained
 
-    trained = load_trained(model)
+    trained = load_shown(model)
     config = uvicorn.Config(
         Service(trained).app(),
         log_level="warning",

@@ -1,9 +1,25 @@
 """Where tensors live, and with how many threads they are computed."""
 
+import logging
+import os
+
 import torch
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.params import RuntimeParams
+
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+ROWS_ON_A_GPU = 2048  # half a gigabyte of activations of 40 tokens at the notebook's sizes
+
+
+def rows_together(device: torch.device, on_cpu: int) -> int:
+    """How many rows are computed together: on a GPU many, which else waits for Python.
+
+    Args:
+        device: where.
+        on_cpu: how many where activations should fit a processor's cache.
+    """
+    return on_cpu if device.type == "cpu" else ROWS_ON_A_GPU
 
 
 def set_up(runtime: RuntimeParams) -> torch.device:
@@ -15,6 +31,7 @@ def set_up(runtime: RuntimeParams) -> torch.device:
         GoldrmError: when the device asked for isn't there.
     """
     torch.set_num_threads(runtime.threads)
+    _make_cublas_repeatable()
     # As use_deterministic_algorithms(True, warn_only=True), which imports a compiler for a second.
     torch.set_deterministic_debug_mode("warn")
     # That takes time, and nothing reads such memory.
@@ -32,3 +49,14 @@ def set_up(runtime: RuntimeParams) -> torch.device:
             "Set it to auto or cpu."
         )
     return torch.device(runtime.device)
+
+
+def _make_cublas_repeatable() -> None:
+    """Give cuBLAS a workspace with which it adds in one order; it reads that when CUDA starts."""
+    if CUBLAS_WORKSPACE not in os.environ and torch.cuda.is_initialized():
+        logging.getLogger(__name__).warning(
+            "warning: CUDA was used before %s was set, so two runs may differ in the last bits. "
+            "Set it to :4096:8 before Python starts.",
+            CUBLAS_WORKSPACE,
+        )
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")

@@ -30,7 +30,7 @@ def _padded(series: Series, length: int) -> Series:
     return series + series[-1:] * (length - len(series))
 
 
-def probes(series: Series, difference: int, max_value: int) -> list[Edit]:
+def probes(series: Series, step: int, max_value: int) -> list[Edit]:
     """Every probe of an exact series: each has a lower gold reward than the series.
 
     One term off by 1..20 either way at each position; each adjacent pair swapped; each term
@@ -40,12 +40,12 @@ def probes(series: Series, difference: int, max_value: int) -> list[Edit]:
 
     Args:
         series: an exact series, at least one term, values in 0..max_value.
-        difference: its common difference, at least 1.
+        step: what a term too many is more than the last one, at least 1.
         max_value: largest value in a probe.
     """
     return [
         edit
         for kind, sizes in _probe_sizes(len(series)).items()
-        for edit in possible_edits(kind, sizes, series, difference, max_value)
+        for edit in possible_edits(kind, sizes, series, step, max_value)
         if not equal_in_gold(series, edit.series)
     ]

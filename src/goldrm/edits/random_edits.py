@@ -10,7 +10,7 @@ NUM_EDITS_SHARES = {1: 0.6, 2: 0.3, 3: 0.1}
 
 
 def random_edit(
-    series: Series, difference: int, max_value: int, rng: Random, kinds: Sequence[Kind] = KINDS
+    series: Series, step: int, max_value: int, rng: Random, kinds: Sequence[Kind] = KINDS
 ) -> Series:
     """A series edited at random: mostly once, sometimes two or three times over.
 
@@ -20,7 +20,7 @@ def random_edit(
 
     Args:
         series: an exact series or a sampled completion, values in 0..max_value.
-        difference: the common difference asked for.
+        step: what a term too many is more than the last one.
         max_value: largest value in the result.
         rng: what is drawn from.
         kinds: the kinds of edit to draw from. A single edit of an exact series by a kind outside
@@ -32,21 +32,19 @@ def random_edit(
     Raises:
         ValueError: when none of `kinds` can change `series`; see `possible_kinds`.
     """
-    if not any(is_possible(kind, series, difference, max_value) for kind in kinds):
+    if not any(is_possible(kind, series, step, max_value) for kind in kinds):
         raise ValueError(f"none of {', '.join(kinds) or 'no kinds'} can change {series}")
     edited = series
     while edited == series:
         for _ in range(rng.choices(list(NUM_EDITS_SHARES), list(NUM_EDITS_SHARES.values()))[0]):
-            edited = _edited_once(edited, difference, max_value, rng, rng.choice(kinds))
+            edited = _edited_once(edited, step, max_value, rng, rng.choice(kinds))
     return edited
 
 
-def _edited_once(
-    series: Series, difference: int, max_value: int, rng: Random, kind: Kind
-) -> Series:
+def _edited_once(series: Series, step: int, max_value: int, rng: Random, kind: Kind) -> Series:
     """The series after a random edit; the series itself where what was drawn isn't possible."""
     size = _random_size(sizes_of(kind, len(series), max_value), rng)
-    edits = [] if size is None else list(EDITS_OF_KIND[kind](series, difference, size))
+    edits = [] if size is None else list(EDITS_OF_KIND[kind](series, step, size))
     edited = rng.choice(edits).series if edits else series
     return edited if in_range(edited, max_value) else series
 

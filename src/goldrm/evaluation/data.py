@@ -5,12 +5,10 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from goldrm.edits.mistakes import mistake
 from goldrm.evaluation import probes
-from goldrm.evaluation.families import family_names
 from goldrm.statistics import metrics
 from goldrm.statistics.metrics import SAME, Floats, Line
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 
 TEXT = ["prompt_id", "completion"]  # what a reward belongs to
@@ -21,7 +19,7 @@ class EvaluationData:
     """What models are judged on: test and validation split, and completions made for it.
 
     Attributes:
-        pairs: the test split's (`pairs.PAIR_COLUMNS`), with a column held_out.
+        pairs: the test split's (`pairs.preference_pairs`), with a column held_out.
         completions: the test split's, of `distinct_completions`.
         validation_pairs: the validation split's, for fitting temperatures.
         validation_completions: likewise.
@@ -49,19 +47,18 @@ class EvaluationData:
 
         Args:
             pairs: by split, test and validation.
-            completions: likewise (`preferences.COMPLETION_COLUMNS`).
-            best_of: rows of `Task.completion`; those without a gold reward are left out.
+            completions: likewise (`PreferenceDataset.completions`).
+            best_of: columns of `Task.labelled`; those without a gold reward are left out.
             probed_prompts: whose exact series are varied.
             task: knows prompts, exact series and gold rewards.
         """
-        numbered = best_of.dropna(subset="gold_reward")
         return cls(
             pairs["test"].assign(held_out=pairs["test"]["prompt_id"].map(task.is_held_out)),
             distinct_completions(completions["test"], task),
             pairs["validation"],
             distinct_completions(completions["validation"], task),
-            task.with_prompts(numbered).assign(
-                family=family_names(numbered["prompt_id"].tolist(), task)
+            task.with_prompts(best_of.dropna(subset="gold_reward")).assign(
+                family=lambda rows: rows["prompt_id"].map(task.family)
             ),
             probes.probe_completions(probed_prompts, task),
         )
@@ -109,20 +106,20 @@ def distinct_completions(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Each completion of a prompt once, with what it is judged by besides its reward.
 
     Args:
-        completions: of `preferences.COMPLETION_COLUMNS`.
-        task: knows the exact series.
+        completions: of `PreferenceDataset.completions`.
+        task: knows the exact answers.
 
     Returns:
-        The same columns and family (of `family_names`), length (of the completion, in terms),
-        mistake (see `mistakes`).
+        The same columns and family, length (how many integers the completion has), mistake (see
+        `Prompts.mistake`).
     """
     table = completions.drop_duplicates(["prompt_id", "completion"], ignore_index=True)
-    exact = map(task.exact, table["prompt_id"].tolist())
-    terms = [tuple(map(int, text.split())) for text in table["completion"]]
+    exact = table["prompt_id"].map(task.exact)
+    answers = [tuple(map(int, text.split())) for text in table["completion"]]
     return table.assign(
-        family=family_names(table["prompt_id"].tolist(), task),
-        length=[float(len(values)) for values in terms],
-        mistake=[mistake(*both) for both in zip(exact, terms, strict=True)],
+        family=table["prompt_id"].map(task.family),
+        length=[float(len(values)) for values in answers],
+        mistake=list(map(task.space.mistake, exact, answers)),
     )
 
 
@@ -130,7 +127,7 @@ def pairs_with_rewards(pairs: pd.DataFrame, completions: pd.DataFrame) -> pd.Dat
     """The pairs with both rewards, their families and what their completions are.
 
     Args:
-        pairs: of `preferences.PAIR_COLUMNS`.
+        pairs: of `pairs.preference_pairs`.
         completions: `distinct_completions`, among them the pairs', with a column reward.
 
     Returns:

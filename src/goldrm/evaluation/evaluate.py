@@ -66,7 +66,9 @@ def evaluate_models(
         for name, own in compared.items()
     }
     for name, own in judged.items():
-        makers[name] |= _table_makers(own, predicted[name], gold_reward, params, seed)
+        makers[name] |= _table_makers(
+            own, predicted[name], task.space.properties, gold_reward, params, seed
+        )
     makers[next(iter(models))]["differences"] = partial(
         _differences, compared, predicted, bootstrap
     )
@@ -151,6 +153,7 @@ def _differences(
 def _table_makers(
     judged: EvaluationData,
     predicted: EvaluationData,
+    properties: Mapping[str, int],
     gold_reward: GoldRewardParams,
     params: EvaluateParams,
     seed: int,
@@ -159,7 +162,7 @@ def _table_makers(
     pairs, completions = judged.pairs, predicted.completions
     both_splits = (pairs, judged.validation_pairs)
     return {
-        "breakdown": partial(tables.breakdown, pairs, params.confidence),
+        "breakdown": partial(tables.breakdown, pairs, properties, params.confidence),
         "probes": partial(probes.probe_accuracy, judged.probes, params.confidence),
         "one_off": partial(probes.rewards_by_size, predicted.probes),
         "reward_vs_gold": partial(tables.reward_vs_gold, completions),

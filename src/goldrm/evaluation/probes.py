@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 
 from goldrm.edits.probes import probes
-from goldrm.evaluation.families import family_names
 from goldrm.statistics import groups, metrics
 from goldrm.task.task import Task
+
+COLUMNS = [
+    *("prompt_id", "prompt", "family", "kind", "size", "position", "completion", "gold_reward")
+]
 
 
 def probe_completions(prompt_ids: Sequence[int], task: Task) -> pd.DataFrame:
@@ -19,31 +22,19 @@ def probe_completions(prompt_ids: Sequence[int], task: Task) -> pd.DataFrame:
         task: knows them and the gold reward.
 
     Returns:
-        prompt_id, prompt, family (of `family_names`), kind (of edit; exact: none), size,
-        position (of the edit; 0 where there is none), completion, gold_reward.
+        prompt_id, prompt, family, kind (of edit; exact: none), size, position (of the edit; 0 where
+        there is none), completion, gold_reward.
     """
-    rows: list[dict[str, object]] = []
+    rows: list[tuple[object, ...]] = []
     for prompt_id in prompt_ids:
-        prompt, exact = task.space[prompt_id], task.exact(prompt_id)
-        edits = [
-            (edit.kind, edit.size, edit.position, edit.series)
-            for edit in probes(exact, prompt.difference, task.params.max_value)
-        ]
-        for kind, size, position, series in (("exact", 0, 0, exact), *edits):
-            completion = task.series(0, prompt_id, series)
-            rows.append(
-                {
-                    "prompt_id": prompt_id,
-                    "prompt": prompt.text,
-                    "kind": kind,
-                    "size": size,
-                    "position": position,
-                    "completion": completion["completion"],
-                    "gold_reward": completion["gold_reward"],
-                }
-            )
-    table = pd.DataFrame(rows)
-    return table.assign(family=family_names(table["prompt_id"].tolist(), task))
+        prompt = task.space[prompt_id]
+        about = (prompt_id, prompt.text, task.family(prompt_id))
+        edits = probes(prompt.exact, prompt.step, task.params.max_value)
+        for kind, size, position, values in (("exact", 0, 0, prompt.exact), *edits):
+            gold_reward = task.gold_reward(prompt_id, values)
+            completion = " ".join(map(str, values))
+            rows.append((*about, kind, size, position, completion, gold_reward))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def with_exact_reward(completions: pd.DataFrame) -> pd.DataFrame:

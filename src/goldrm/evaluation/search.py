@@ -6,7 +6,7 @@ from random import Random
 import pandas as pd
 
 from goldrm.common.random_streams import stream_seed
-from goldrm.edits.kinds import possible_kinds
+from goldrm.edits.kinds import Series, possible_kinds
 from goldrm.edits.random_edits import random_edit
 from goldrm.evaluation.tables import over_estimates
 from goldrm.task.task import Task
@@ -36,23 +36,20 @@ def search_over_estimates(
     pool = candidates[columns].reset_index(drop=True)
     for _ in range(rounds):
         worst = over_estimates(pool, count).join(pool["prompt_id"])
-        rows = [
-            row
+        answers = [
+            (0, prompt_id, values)
             for prompt_id, text in worst[["prompt_id", "completion"]].itertuples(index=False)
-            for row in _edited(prompt_id, text, task, rng)
+            for values in _edited(prompt_id, text, task, rng)
         ]
-        edited = task.with_prompts(pd.DataFrame(rows))
+        edited = task.with_prompts(task.labelled(answers))
         rewards = score(edited["prompt"].tolist(), edited["completion"].tolist())
         pool = pd.concat([pool, edited.assign(reward=rewards)[columns]], ignore_index=True)
     return over_estimates(pool, count)
 
 
-def _edited(prompt_id: int, text: str, task: Task, rng: Random) -> list[dict[str, object]]:
-    """Random edits of a completion, as rows of `Task.series`."""
+def _edited(prompt_id: int, text: str, task: Task, rng: Random) -> list[Series]:
+    """Random edits of a completion."""
     series = tuple(map(int, text.split()))
-    difference, max_value = task.space[prompt_id].difference, task.params.max_value
-    kinds = possible_kinds(series, difference, max_value)
-    return [
-        task.series(0, prompt_id, random_edit(series, difference, max_value, rng, kinds))
-        for _ in range(EDITS)
-    ]
+    step, max_value = task.space[prompt_id].step, task.params.max_value
+    kinds = possible_kinds(series, step, max_value)
+    return [random_edit(series, step, max_value, rng, kinds) for _ in range(EDITS)]

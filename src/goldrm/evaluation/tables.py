@@ -26,34 +26,32 @@ def reward_vs_gold(completions: pd.DataFrame) -> pd.DataFrame:
         completions: `distinct_completions`, with a column reward.
 
     Returns:
-        template, start, difference, terms (which tell the prompt), completion, mistake,
-        gold_reward, reward.
+        prompt, completion, mistake, gold_reward, reward.
     """
-    prompt = ["template", "start", "difference", "terms"]
-    return completions[[*prompt, "completion", "mistake", "gold_reward", "reward"]]
+    return completions[["prompt", "completion", "mistake", "gold_reward", "reward"]]
 
 
-def breakdown(pairs: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def breakdown(
+    pairs: pd.DataFrame, properties: Mapping[str, int], confidence: float
+) -> pd.DataFrame:
     """Pairwise accuracy by what the pairs are like.
 
     Args:
         pairs: `pairs_with_rewards`, with a column held_out.
+        properties: of the prompts, each with the width of its bins (`Prompts.properties`).
         confidence: of the intervals, 0 to 1.
 
     Returns:
-        by (margin, template, terms, start, difference, mistake, held_out), label, value, low, high,
-        n (pairs), families. The mistake is the rejected completion's; starts are in tens; held_out
-        says whether the prompt's kind was held out of training.
+        by (margin, the properties, mistake, held_out), label, value, low, high, n (pairs),
+        families. The label of a bin is where it begins. The mistake is the rejected completion's;
+        held_out says whether the prompt's kind was held out of training.
     """
     margin_names = [
         f"{low:g}-{high:g}" for low, high in zip(MARGIN_EDGES, MARGIN_EDGES[1:], strict=False)
     ]
     labels: dict[str, Any] = {
         "margin": pd.cut(pairs["margin"], list(MARGIN_EDGES), labels=margin_names),
-        "template": pairs["template"],
-        "terms": pairs["terms"],
-        "start": pairs["start"] // 10 * 10,
-        "difference": pairs["difference"],
+        **{name: pairs[name] // width * width for name, width in properties.items()},
         "mistake": pairs["mistake"],
         "held_out": pairs["held_out"],
     }

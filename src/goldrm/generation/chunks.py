@@ -33,7 +33,7 @@ def sample_completions(
         sampling: how to decode.
 
     Returns:
-        Rows of `Task.completion`; the i-th prompt's are group i.
+        Columns of `Task.labelled`; the i-th prompt's are group i.
     """
     backbone.train(sampling.dropout).to(getattr(torch, sampling.dtype))
     repeated = [prompt_id for prompt_id in prompt_ids for _ in range(copies)]
@@ -41,10 +41,9 @@ def sample_completions(
     completions = complete(
         backbone, prompts, sampling.decoder, sampling.temperature, sampling.max_new_tokens
     )
-    return pd.DataFrame(
-        task.completion(row // copies, prompt_id, token_ids)
-        for row, (prompt_id, token_ids) in enumerate(zip(repeated, completions, strict=True))
-    )
+    answers = map(task.dictionary.integers_in, completions)
+    groups = (row // copies for row in range(len(repeated)))
+    return task.labelled(zip(groups, repeated, answers, strict=True))
 
 
 def sample_of_prompts(
@@ -70,7 +69,7 @@ def sample_of_prompts(
         workers: who share the work.
 
     Returns:
-        To the leader, rows of `Task.completion` of one prompt after the other, `group` being the
+        To the leader, columns of `Task.labelled`, of one prompt after the other, `group` being the
         prompt's index; to the other workers, nothing.
     """
 

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from goldrm.task.task import PROMPT_COLUMNS, Task
+from goldrm.task.task import Task
 
-PAIR_COLUMNS = PROMPT_COLUMNS | {
+# Behind those of `Task.prompt_columns`.
+PAIR_COLUMNS = {
     "chosen": "str",
     "rejected": "str",
     "chosen_gold_reward": "float64",
@@ -20,12 +21,12 @@ def preference_pairs(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
     A completion that was sampled twice makes no pair twice.
 
     Args:
-        completions: rows of `Task.completion`; a group's are all of one prompt.
+        completions: columns of `Task.labelled`; a group's are all of one prompt.
         task: knows the prompts.
 
     Returns:
-        The columns of `PAIR_COLUMNS`, each `PAIR_KEY` once, by group; `margin` is the difference
-        of the gold rewards.
+        `Task.prompt_columns` and `PAIR_COLUMNS`, each `PAIR_KEY` once, by group; `margin` is the
+        difference of the gold rewards.
     """
     columns = ["group", "prompt_id", "completion", "gold_reward"]
     labelled = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")

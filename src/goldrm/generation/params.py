@@ -1,14 +1,17 @@
 """How completions are sampled, and how many pairs are wanted."""
 
 import sys
+from os.path import normpath
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from goldrm.common.params import LocalSource, Section
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 
 ALL_PAIRS = sys.maxsize  # wanted: more than there ever are
+WATCHED = "data/source/pairs"  # the folder of pairs that dvc.yaml names
 LOWEST_TEMPERATURE = 0.001  # by which logits can be divided in 32 bits
 DecoderName = Literal["kv_cache", "sliding_window"]
 
@@ -52,22 +55,26 @@ class SamplingParams(LengthParams):
         return self
 
 
-class PairsParams(Section):
-    """Where preference pairs come from and how many different ones are wanted."""
+def _watched(source: str) -> str:
+    """Refuse a source whose changes DVC wouldn't notice."""
+    if not PurePath(normpath(source)).is_relative_to(WATCHED):
+        raise ValueError(
+            f"{source!r} lies outside {WATCHED}, the folder that DVC watches; copy it there, and "
+            "name that"
+        )
+    return source
 
-    source: LocalSource | None
-    num_pairs: Annotated[int, Field(ge=1)] | None
+
+class PairsParams(Section):
+    """Where preference pairs come from and how many different ones are sampled."""
+
+    source: Annotated[LocalSource, AfterValidator(_watched)] | None
+    num_pairs: int = Field(ge=1)
     num_validation_pairs: int = Field(ge=1)
     num_test_pairs: int = Field(ge=1)
 
     def num_wanted(self, split: Split) -> int:
-        """How many different pairs a split is to hold, `ALL_PAIRS` where all that there are."""
-        return getattr(self, NUM_PAIRS_PARAMETERS[split]) or ALL_PAIRS
-
-    @model_validator(mode="after")
-    def _ends(self) -> "PairsParams":
-        if self.num_pairs is None and self.source is None:
-            raise ValueError(
-                "num_pairs is null, all that source holds, but source is null; set one of them"
-            )
-        return self
+        """How many different pairs a split is to hold: where they are brought, `ALL_PAIRS`."""
+        if split == "train" and self.source is not None:
+            return ALL_PAIRS
+        return getattr(self, NUM_PAIRS_PARAMETERS[split])

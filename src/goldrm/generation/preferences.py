@@ -6,14 +6,11 @@ import pandas as pd
 
 from goldrm.common.tables import ParquetBuffer
 from goldrm.generation.pairs import PAIR_COLUMNS, PAIR_KEY, preference_pairs
-from goldrm.task.series import Split
-from goldrm.task.task import PROMPT_COLUMNS, Task
+from goldrm.task.splits import Split
+from goldrm.task.task import Task
 
-COMPLETION_COLUMNS = PROMPT_COLUMNS | {
-    "group": "int64",
-    "completion": "str",
-    "gold_reward": "float64",
-}
+# Behind those of `Task.prompt_columns`.
+COMPLETION_COLUMNS = {"group": "int64", "completion": "str", "gold_reward": "float64"}
 
 
 class PreferenceDataset:
@@ -22,17 +19,17 @@ class PreferenceDataset:
     Attributes:
         split: whose prompts they are.
         num_wanted: how many pairs it will hold.
-        pairs: the pairs so far, with `PAIR_COLUMNS`; each (prompt_id, chosen, rejected) once.
-        completions: the completions so far that have a gold reward, with `COMPLETION_COLUMNS`, as
-            often as they were sampled; those that make no pair, too.
+        pairs: those so far, with `Task.prompt_columns` and `PAIR_COLUMNS`; each `PAIR_KEY` once.
+        completions: the completions so far that have a gold reward, with `Task.prompt_columns` and
+            `COMPLETION_COLUMNS`, as often as they were sampled; those that make no pair, too.
     """
 
     def __init__(self, split: Split, num_wanted: int, task: Task) -> None:
         """An empty dataset, which will hold the first `num_wanted` different pairs."""
         self.split: Split = split
         self.num_wanted = num_wanted
-        self.pairs = ParquetBuffer(PAIR_COLUMNS)
-        self.completions = ParquetBuffer(COMPLETION_COLUMNS)
+        self.pairs = ParquetBuffer(task.prompt_columns | PAIR_COLUMNS)
+        self.completions = ParquetBuffer(task.prompt_columns | COMPLETION_COLUMNS)
         self._task = task
         self._seen: set[int] = set()  # hashes of 64 bits of all pairs that were met
         self._prompt_ids: set[int] = set()
@@ -46,11 +43,11 @@ class PreferenceDataset:
     def collect(self, chunk: pd.DataFrame) -> None:
         """Add the completions of a chunk and, as far as they are wanted, their new pairs.
 
-        Left out are completions of another split's prompts, and those that leak a series of a
+        Left out are completions of another split's prompts, and those that leak an answer of a
         later split (see `Task.leaks`).
 
         Args:
-            chunk: rows of `Task.completion`; a group's are in one chunk.
+            chunk: columns of `Task.labelled`; a group's are in one chunk.
         """
         both = zip(chunk["prompt_id"].tolist(), chunk["completion"].tolist(), strict=True)
         completions = chunk.loc[

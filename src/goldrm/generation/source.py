@@ -8,7 +8,6 @@ from typing import NamedTuple
 from goldrm.common.errors import GoldrmError
 from goldrm.course.files import read_training_set
 from goldrm.generation.text_tables import READERS, read_texts
-from goldrm.task.series import split_text
 from goldrm.task.task import Task
 
 COURSE_SUFFIX = ".pt"
@@ -96,11 +95,8 @@ def _texts_pair(texts: Sequence[str], task: Task, name: str) -> SourcePair:
 
 def _prompt_id(text: str, task: Task) -> int:
     """The number of the task's prompt that a text begins with; `NO_PROMPT_ID` where it doesn't."""
-    parsed = split_text(text)
-    try:
-        return task.space.id_of(parsed[0]) if parsed else NO_PROMPT_ID
-    except ValueError:  # outside the task's ranges
-        return NO_PROMPT_ID
+    prompt_id, _ = task.parse(text) or (None, "")
+    return NO_PROMPT_ID if prompt_id is None else prompt_id
 
 
 def _prompt(prompt_id: int, task: Task) -> str | None:
@@ -131,8 +127,7 @@ def _check_gold_rewards(
     for side, completion, found in zip(
         COLUMNS[1:], (pair.chosen, pair.rejected), gold_rewards, strict=True
     ):
-        token_ids = task.dictionary.encode(completion)
-        exact = task.completion(0, pair.prompt_id, token_ids)["gold_reward"]
+        exact = task.gold_reward(pair.prompt_id, task.integers_in(completion))
         if not abs(found - exact) <= GOLD_TOLERANCE:  # nor where there is no number to judge
             raise GoldrmError(
                 f"{name}: its {side}_gold_reward is {found:g}, but the task's is {exact:g}. "
@@ -163,16 +158,16 @@ def _split_sequence(token_ids: list[int], task: Task, name: str, pair: int) -> t
             f"{len(dictionary) - 1}. Use the dictionary that it was made with."
         )
     text = dictionary.decode(token_ids)
-    parsed = split_text(text)
+    parsed = task.parse(text)
     if parsed is None:
         raise GoldrmError(
             f"{name}: pair {pair} doesn't begin with one of the task's prompts: {text!r:.120}. "
             "Use the dictionary that it was made with."
         )
-    try:
-        return task.space.id_of(parsed[0]), parsed[1]
-    except ValueError:
+    prompt_id, completion = parsed
+    if prompt_id is None:
         raise GoldrmError(
-            f"{name}: the prompt of pair {pair}, {parsed[0].text!r}, lies outside the ranges of "
-            "params.yaml's task section. Widen them."
-        ) from None
+            f"{name}: the prompt of pair {pair}, {text.removesuffix(completion).rstrip()!r}, lies "
+            "outside the ranges of params.yaml's task section. Widen them."
+        )
+    return prompt_id, completion

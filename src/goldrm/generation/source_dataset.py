@@ -9,7 +9,6 @@ import pandas as pd
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.tables import ParquetBuffer
-from goldrm.generation.params import ALL_PAIRS
 from goldrm.generation.preferences import PreferenceDataset
 from goldrm.generation.source import NO_PROMPT_ID, SourcePair
 from goldrm.task.task import Task
@@ -19,7 +18,7 @@ PAIRS_A_CHUNK = 10_000  # whose rows are in memory at once
 
 
 class SourceDataset:
-    """The first different pairs of a source, collected chunk by chunk.
+    """All different pairs of a source, collected chunk by chunk.
 
     Attributes:
         labelled: the pairs with gold rewards, by which they are ordered, and their completions.
@@ -28,7 +27,12 @@ class SourceDataset:
     """
 
     def __init__(self, labelled: PreferenceDataset, task: Task) -> None:
-        """An empty one, which will hold as many pairs as `labelled` wants."""
+        """An empty one.
+
+        Args:
+            labelled: the train split's, empty, which wants all pairs.
+            task: knows the splits.
+        """
         self.labelled = labelled
         self.preferences = ParquetBuffer(PREFERENCE_COLUMNS)
         self._task = task
@@ -41,41 +45,36 @@ class SourceDataset:
         return len(self.labelled.pairs) + len(self.preferences)
 
     def collect(self, pairs: Iterator[SourcePair], name: str) -> None:
-        """Add pairs until there are as many as are wanted: the first ones, in their order.
+        """Add all different pairs, in their order.
 
-        Left out are those of another split's prompts, and completions that spell a series of one.
+        Left out are those of another split's prompts, and completions that spell an answer of one.
 
         Args:
             pairs: what somebody brought.
             name: what to call that in messages.
 
         Raises:
-            GoldrmError: when there are too few.
+            GoldrmError: when there is none.
         """
-        wanted = self.labelled.num_wanted
-        # No chunk can bring more pairs than are wanted, so that its size decides nothing.
-        while chunk := list(islice(pairs, min(wanted - self.num_pairs, PAIRS_A_CHUNK))):
+        while chunk := list(islice(pairs, PAIRS_A_CHUNK)):
             self._collect_labelled([pair for pair in chunk if pair.has_gold_rewards])
             self._collect_preferences([pair for pair in chunk if not pair.has_gold_rewards])
             self._counts["pairs"] += len(chunk)
             self._counts["unseen"] += sum(self._is_unseen(pair) for pair in chunk)
-        least = 1 if wanted == ALL_PAIRS else wanted
-        if self.num_pairs < least:
+        if not self.num_pairs:
             raise GoldrmError(
-                f"{name} holds {self.num_pairs} different pairs of the train split whose gold "
-                f"rewards differ or aren't known, fewer than pairs.num_pairs ({least}). Lower it, "
-                "set it to null to train on all there are, or name a larger file in pairs.source."
+                f"{name} holds no pair of the train split whose gold rewards differ or aren't "
+                "known. Name another file in pairs.source."
             )
 
     def _collect_labelled(self, pairs: Sequence[SourcePair]) -> None:
-        encode = self._task.dictionary.encode
-        rows = [
-            self._task.completion(group, pair.prompt_id, encode(text))
+        answers = [
+            (group, pair.prompt_id, self._task.integers_in(text))
             for group, pair in enumerate(pairs, self._counts["labelled"])
             for text in (pair.chosen, pair.rejected)
         ]
-        if rows:
-            self.labelled.collect(pd.DataFrame(rows))
+        if answers:
+            self.labelled.collect(self._task.labelled(answers))
         self._counts["labelled"] += len(pairs)
 
     def _collect_preferences(self, pairs: Sequence[SourcePair]) -> None:
@@ -97,18 +96,15 @@ class SourceDataset:
         texts = [pair.chosen, pair.rejected]
         if pair.prompt_id == NO_PROMPT_ID:  # which may give an example
             texts.append(pair.prompt)
-        spelled = {task.split_spelled(self._values(text)) for text in texts}
+        spelled = {task.split_spelled(task.integers_in(text)) for text in texts}
         return not spelled <= {"train", None}
-
-    def _values(self, text: str) -> list[int]:
-        return self._task.dictionary.integers_in(self._task.dictionary.encode(text))
 
     def _count_agreement(self, pair: SourcePair) -> None:
         """Count a pair whose gold rewards are known after all, and whether it is in their order."""
         if pair.prompt_id == NO_PROMPT_ID:
             return
         chosen, rejected = (
-            self._task.series(0, pair.prompt_id, self._values(text))["gold_reward"]
+            self._task.gold_reward(pair.prompt_id, self._task.integers_in(text))
             for text in (pair.chosen, pair.rejected)
         )
         if chosen > rejected or chosen < rejected:  # not where there is no number to judge

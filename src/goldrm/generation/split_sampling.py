@@ -22,7 +22,7 @@ from goldrm.generation.chunks import chunk_path, sample_completions
 from goldrm.generation.params import NUM_PAIRS_PARAMETERS, SamplingParams
 from goldrm.generation.preferences import PreferenceDataset
 from goldrm.lm.model import Backbone
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 
 # When so many chunks in a row hold no pair at all, there won't be enough pairs ever.
@@ -67,7 +67,7 @@ class SplitSampler:
             index: the chunk's number, from 0; it goes on in the next round.
 
         Returns:
-            Rows of `Task.completion`, `sampling.completions_per_prompt` of each prompt. Groups are
+            Columns of `Task.labelled`, `sampling.completions_per_prompt` of each prompt. Groups are
             numbered through: chunk i's begin with i * `sampling.chunk_size`.
         """
         size = self._sampling.chunk_size

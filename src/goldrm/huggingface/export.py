@@ -1,6 +1,6 @@
 """Writes the folders that transformers loads: a language model's, and a reward model's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,19 @@ from goldrm.lm.model import Backbone
 from goldrm.reward_model.model import RewardModel
 from goldrm.reward_model.params import ReadoutParams
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.series import TEMPLATES
+from goldrm.task.task import Task
 
 MODELING = "goldrm.huggingface.modeling"
 MODEL_CLASS, CONFIG_CLASS = "GoldrmForSequenceClassification", "GoldrmConfig"
-LONGEST_PROMPT = max(len(wording.split()) for wording in TEMPLATES.values())  # in tokens
 
 
-def write_language_model(
-    folder: Path, backbone: Backbone, dictionary: Dictionary, card: str
-) -> None:
+def write_language_model(folder: Path, backbone: Backbone, task: Task, card: str) -> None:
     """Write a language model as `AutoModelForCausalLM` and `AutoTokenizer` load it.
 
     Args:
         folder: where to; other files there stay.
         backbone: the model, frozen or an optimised policy.
-        dictionary: its tokens.
+        task: its tokens, and the prompts that it is to leave room for.
         card: the text of README.md.
 
     Raises:
@@ -40,21 +37,25 @@ def write_language_model(
     """
     sizes = backbone.sizes
     # The last token written is never read.
-    room = sizes.context_length - LEADING_PADDING - LONGEST_PROMPT + 1
+    room = sizes.context_length - LEADING_PADDING - task.space.longest + 1
     generation = {
         "pad_token_id": sizes.padding_int,
         "eos_token_id": sizes.eos_int,
         "max_new_tokens": room,
     }
     _write_weights(folder, opt_state(backbone))
-    _write_tokenizer(folder, dictionary, sizes.context_length, LEADING_PADDING)
+    _write_tokenizer(folder, task.dictionary, sizes.context_length, LEADING_PADDING)
     write_json(folder / "generation_config.json", generation)
     write_json(folder / "config.json", opt_config(sizes))
     _write_text(folder / "README.md", card)
 
 
 def write_reward_model(
-    folder: Path, reward_model: RewardModel, readout: ReadoutParams, card: str
+    folder: Path,
+    reward_model: RewardModel,
+    readout: ReadoutParams,
+    prompt_patterns: Sequence[str],
+    card: str,
 ) -> None:
     """Write a reward model as `AutoModelForSequenceClassification` loads it, with its own code.
 
@@ -62,6 +63,7 @@ def write_reward_model(
         folder: where to; other files there stay.
         reward_model: with any readout, and any number of members.
         readout: what each member is.
+        prompt_patterns: of the task's prompts (`Prompts.patterns`).
         card: the text of README.md.
 
     Raises:
@@ -80,7 +82,10 @@ def write_reward_model(
     _write_tokenizer(folder, dictionary, backbone.sizes.context_length, leading_padding=0)
     for name, text in standalone_files(MODELING).items():
         _write_text(folder / name, text)
-    write_json(folder / "config.json", _reward_model_config(reward_model, readout))
+    config = _reward_model_config(reward_model, readout) | {
+        "prompt_patterns": list(prompt_patterns)
+    }
+    write_json(folder / "config.json", config)
     _write_text(folder / "README.md", card)
 
 

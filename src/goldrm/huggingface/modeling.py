@@ -25,6 +25,7 @@ class GoldrmConfig(PreTrainedConfig):
         readout: what each member is, a dictionary.
         ensemble: how many members there are and how their rewards become one, a dictionary.
         tokens: the token of each id, a list.
+        prompt_patterns: regular expressions of its prompts, a list.
     """
 
     model_type = "goldrm"
@@ -33,6 +34,7 @@ class GoldrmConfig(PreTrainedConfig):
     readout: Any = None
     ensemble: Any = None
     tokens: Any = None
+    prompt_patterns: Any = None
 
 
 class GoldrmForSequenceClassification(PreTrainedModel):
@@ -50,6 +52,7 @@ class GoldrmForSequenceClassification(PreTrainedModel):
             _section(config.readout),
             _section(config.ensemble),
             config.tokens,
+            config.prompt_patterns,
         )
         self.post_init()
 

@@ -16,7 +16,7 @@ from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.ensemble import ensemble_rewards
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
 from goldrm.reward_model.readout import Readout
-from goldrm.task.series import split_text
+from goldrm.task.prompts import split_text
 
 
 class Rewards(nn.Module):
@@ -28,6 +28,7 @@ class Rewards(nn.Module):
         readout: ReadoutParams,
         ensemble: EnsembleParams,
         tokens: Sequence[str],
+        prompt_patterns: Sequence[str],
     ) -> None:
         """With whatever weights PyTorch gives it.
 
@@ -36,11 +37,12 @@ class Rewards(nn.Module):
             readout: what each member is.
             ensemble: how the members' rewards become one.
             tokens: the token of each id.
+            prompt_patterns: of the task's prompts (`Prompts.patterns`).
         """
         super().__init__()
         self.backbone = Backbone(sizes)
         self.members = nn.ModuleList(empty_readout(readout, sizes) for _ in range(ensemble.members))
-        self._ensemble, self._tokens = ensemble, tokens
+        self._ensemble, self._tokens, self._patterns = ensemble, tokens, prompt_patterns
 
     def forward(
         self, token_ids: Int[Tensor, "batch time"], attention_mask: Int[Tensor, "batch time"] | None
@@ -84,7 +86,7 @@ class Rewards(nn.Module):
             first += 1
         token_ids = row[first:end]
         text = " ".join(self._tokens[token_id] for token_id in token_ids)
-        parts = split_text(text)
+        parts = split_text(text, self._patterns)
         if parts is None:
             raise ValueError(
                 f"{text!r:.200} begins with no prompt that this reward model was trained on. Put a "

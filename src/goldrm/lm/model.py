@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from goldrm.common.device import rows_together
 from goldrm.lm.attention import MultipleHeadAttention
 from goldrm.lm.cache import Cache, KeyValueCache
 from goldrm.lm.dropout import Dropout
 from goldrm.lm.sizes import BackboneSizes
 
-SEQUENCES_READ_TOGETHER = 32  # so that their activations fit the processor's cache
+SEQUENCES_READ_TOGETHER = 32  # on a CPU
 
 
 class TokenEmbedding(nn.Module):
@@ -135,7 +136,7 @@ class Backbone(nn.Module):
         end = 0
         for length, of_length in groupby(sequences, key=len):
             token_ids = torch.tensor(list(of_length), device=device)
-            for batch in token_ids.split(SEQUENCES_READ_TOGETHER):
+            for batch in token_ids.split(rows_together(device, SEQUENCES_READ_TOGETHER)):
                 first, end = end, end + len(batch)
                 rows = cache.view_rows(first, end)
                 rows.copy_prefix(padding, width - length)
@@ -156,8 +157,9 @@ class Backbone(nn.Module):
             range(len(cut)), key=lambda i: (len(cut[i]), [] if self.training else cut[i])
         )
         states: list[Tensor] = []
-        for first in range(0, len(order), SEQUENCES_READ_TOGETHER):
-            batch = [cut[i] for i in order[first : first + SEQUENCES_READ_TOGETHER]]
+        together = rows_together(weight.device, SEQUENCES_READ_TOGETHER)
+        for first in range(0, len(order), together):
+            batch = [cut[i] for i in order[first : first + together]]
             cache = KeyValueCache.allocate(self.sizes, len(batch), width, like=weight)
             read = self.read_right_aligned(batch, cache, width, share_beginnings=not self.training)
             states += [hidden[:, -1] for hidden in read]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # All that a stage reads besides data.
-PATTERNS = ("src/goldrm/**/*.py", "stages/*.py", "upstream/*.py", "*.yaml", "upstream/*.yaml")
+PATTERNS = ("src/goldrm/**/*.py", "stages/*.py", "upstream/*.py", "*.yaml", "upstream/**/*.yaml")
 ARCHIVES = Path(".work/code")  # below the project's root
 MOST_ARCHIVES = 20  # stages that run side by side may have several
 

@@ -4,6 +4,7 @@ What a stage reads is taken from its entry in dvc.yaml (`stage_entry.py`), so it
 Code and parameters are those of the snapshot that its process runs (`run.py`).
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -55,6 +56,8 @@ def run_stage(params: type[P], stage: Callable[[P, Run], None]) -> None:
         stage: the work, named as in dvc.yaml. It writes its outputs last, in the leading process
             only.
     """
+    gc.freeze()  # what was imported stays: nobody need look through it again and again
+    gc.enable()
     name, workers = _name(stage.__name__), ALONE
     try:
         workers = join()

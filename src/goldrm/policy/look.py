@@ -1,6 +1,7 @@
 """What a policy does with prompts of unseen families; nothing here steers its training."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from goldrm.policy.objective import PROMPTS_A_CHUNK, Objective
 from goldrm.policy.rewards import RewardFunction
 from goldrm.statistics.bootstrap import Bootstrap
 from goldrm.statistics.shares import Estimate
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 
 CONFIDENCE = 0.95  # of the intervals
@@ -74,7 +75,8 @@ def _looked_at(
     task = objective.task
     rollouts = objective.sample(policy, prompt_ids, objective.params.look.completions)
     greedy = complete(policy, rollouts.prompts, "kv_cache", 0.0, objective.max_new_tokens)
-    is_exact = [task.completion(0, *each)["exact"] for each in zip(prompt_ids, greedy, strict=True)]
+    answers = map(task.dictionary.integers_in, greedy)
+    is_exact = task.labelled(zip(count(), prompt_ids, answers, strict=False))["exact"].tolist()
     groups = rollouts.prompt.tolist()
     answered = [prompt_ids[group] for group in groups]
     completions = rollouts.without_end(policy.sizes.eos_int)
@@ -113,7 +115,7 @@ def summary(
         all have one reward; gold_reward_gain, exact_match_gain: since the start, with their
         intervals of 95 % over families, _low and _high; prompts; families.
     """
-    families = np.array([" ".join(map(str, task.family(i))) for i in looked_at["prompt_id"]])
+    families = looked_at["prompt_id"].map(task.family).to_numpy()
     first = ~looked_at.duplicated("group").to_numpy()  # of each prompt, which has one greedy answer
     gain = looked_at[["gold_reward", "exact"]].astype(float) - start[["gold_reward", "exact"]]
     bootstrap = Bootstrap(RESAMPLES, CONFIDENCE, seed)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
+from goldrm.common.adamw import AdamW
 from goldrm.common.errors import GoldrmError
 from goldrm.common.progress import progress_bar
 from goldrm.common.resume import ResumePoint
@@ -19,7 +19,7 @@ from goldrm.policy.look import drawn_prompts, look, summary
 from goldrm.policy.objective import Gradient, Objective, step_gradient
 from goldrm.policy.params import PolicyParams
 from goldrm.policy.rewards import RewardFunction
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 
 LOOKED_AT: Split = "test"  # families that neither a language model nor a reward model has seen
 
@@ -45,7 +45,7 @@ class Training:
     def __init__(self, frozen: Backbone, params: PolicyParams) -> None:
         """A copy of the frozen model, not trained yet."""
         self.policy = deepcopy(frozen).requires_grad_(True).eval()
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.policy.parameters(),
             lr=params.learning_rate,
             weight_decay=params.weight_decay,

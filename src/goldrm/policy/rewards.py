@@ -19,8 +19,8 @@ def gold_reward_function(task: Task, lowest: float) -> RewardFunction:
     """
 
     def gold_rewards(prompt_ids: Sequence[int], completions: Sequence[list[int]]) -> list[float]:
-        rows = [task.completion(0, *each) for each in zip(prompt_ids, completions, strict=True)]
-        rewards = [float(row["gold_reward"]) for row in rows]
+        answers = map(task.dictionary.integers_in, completions)
+        rewards = map(task.gold_reward, prompt_ids, answers)
         return [lowest if math.isnan(reward) else reward for reward in rewards]
 
     return gold_rewards

@@ -59,15 +59,15 @@ class CompletionReader:
     the last tokens count.
     """
 
-    def __init__(self, backbone: Backbone, layers: Iterable[int] = ()) -> None:
+    def __init__(self, backbone: Backbone, layers: Sequence[int] = ()) -> None:
         """Nothing read yet.
 
         Args:
             backbone: the frozen language model; it is put into evaluation mode.
-            layers: after which blocks hidden states are kept, besides the last one.
+            layers: after which blocks hidden states are kept, ascending; none: after the last one.
         """
         self.backbone = backbone.eval()
-        self._layers = sorted({*layers, backbone.sizes.num_layers})
+        self._layers = layers or (backbone.sizes.num_layers,)
         self._tree = PrefixTree(backbone, self._layers)
 
     @property
@@ -92,8 +92,8 @@ class CompletionReader:
         """
         paths = [self._add(*texts) for texts in zip(prompts, completions, strict=True)]
         self._tree.read()
-        nodes, token_rows = _numbered(node for path in paths for node in path.tokens)
-        distinct_prompts, prompt = _numbered(path.prompt for path in paths)
+        nodes, token_rows = numbered(node for path in paths for node in path.tokens)
+        distinct_prompts, prompt = numbered(path.prompt for path in paths)
         return ReadCompletions(
             nodes=nodes,
             token_rows=self._tensor(token_rows),
@@ -116,17 +116,9 @@ class CompletionReader:
         """The last `width` tokens, behind padding where there are fewer."""
         return [self.backbone.sizes.padding_int] * (width - len(prompt)) + prompt[-width:]
 
-    def rows(self, nodes: Sequence[int], layers: Sequence[int]) -> Float[Tensor, "nodes embds"]:
-        """Hidden states of nodes after some of the layers that are kept, side by side."""
-        states = self._tree.states.unflatten(1, (len(self._layers), -1)).flatten(0, 1)
-        first = self._tensor(nodes)[:, None] * len(self._layers)
-        kept = self._tensor([self._layers.index(layer) for layer in layers])
-        rows = states.index_select(0, (first + kept).flatten())  # (nodes * layers, embd)
-        return rows.view(len(nodes), len(layers) * self.backbone.sizes.d)
-
-    def top_rows(self, nodes: Sequence[int]) -> Float[Tensor, "nodes embd"]:
-        """Hidden states of nodes after the last block, which predict what is said next."""
-        return self.rows(nodes, self._layers[-1:])
+    def rows(self, nodes: Sequence[int]) -> Float[Tensor, "nodes embds"]:
+        """Hidden states of nodes after the layers that are kept, side by side."""
+        return self._tree.states.index_select(0, self._tensor(nodes))
 
     def token_ids(self, nodes: Sequence[int]) -> Int[Tensor, " nodes"]:
         """The token of each node."""
@@ -136,7 +128,7 @@ class CompletionReader:
         return torch.tensor(numbers, dtype=torch.int64, device=self._tree.states.device)
 
 
-def _numbered(keys: Iterable[Key]) -> tuple[list[Key], list[int]]:
+def numbered(keys: Iterable[Key]) -> tuple[list[Key], list[int]]:
     """The distinct keys in their order, and which of them each key is."""
     numbers: dict[Key, int] = {}
     which = [numbers.setdefault(key, len(numbers)) for key in keys]

@@ -19,12 +19,12 @@ def next_token_probs(
     """The probability of every token after a completion's prompt and after each of its tokens.
 
     Args:
-        reader: reads the completions.
+        reader: reads the completions, after the last block.
         prompts: token ids of each completion's prompt.
         completions: token ids of each, at least one.
     """
     read = reader.read(prompts, completions)
-    logits = reader.backbone.token_prediction(reader.top_rows(read.nodes))
+    logits = reader.backbone.token_prediction(reader.rows(read.nodes))
     probs = logits.double().softmax(dim=-1)  # of the unlikeliest token, too
     return list(probs[read.token_rows].split(read.token_counts.tolist()))
 
@@ -42,6 +42,6 @@ def log_probabilities(
     """
     reader = CompletionReader(backbone)
     read = reader.read(prompts, completions)
-    logits = backbone.token_prediction(reader.top_rows(read.nodes))
+    logits = backbone.token_prediction(reader.rows(read.nodes))
     log_probs = torch.log_softmax(logits, dim=-1)[read.token_rows, read.next_tokens]
     return list(log_probs.clamp(min=LOWEST_LOG_PROB).split(read.token_counts.tolist()))

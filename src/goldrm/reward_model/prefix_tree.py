@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from goldrm.common.device import rows_together
 from goldrm.lm.cache import Cache
 from goldrm.lm.model import Backbone
 
-NODES_READ_TOGETHER = 128  # their activations should fit the processor's cache
+NODES_READ_TOGETHER = 128  # on a CPU
 
 
 class PrefixTree:
@@ -70,7 +71,7 @@ class PrefixTree:
         ascending = sorted(new, key=self._depth)
         for _, alike in groupby(ascending, key=self._depth):
             nodes = torch.tensor(list(alike), device=self._states.device)
-            for part in nodes.split(NODES_READ_TOGETHER):
+            for part in nodes.split(rows_together(nodes.device, NODES_READ_TOGETHER)):
                 self._states[part] = self._hidden_states(part.tolist())
 
     def _depth(self, node: int) -> int:

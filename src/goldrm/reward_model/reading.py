@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader
+from goldrm.reward_model.completion_reader import CompletionReader, numbered
 from goldrm.reward_model.states import States
 
 
@@ -118,8 +118,9 @@ class PromptReading(Reading):
         completions: Sequence[list[int]],
     ) -> States:
         """See `Reading.read`."""
-        read = reader.read(prompts, [[]] * len(prompts))
-        prompt_rows = reader.rows(read.prompt_nodes, self.layers)
+        distinct, numbers = numbered(map(tuple, prompts))
+        read = reader.read(list(map(list, distinct)), [[]] * len(distinct))
+        prompt_rows = reader.rows(read.prompt_nodes)
         last = [prompt[-1] if prompt else reader.backbone.sizes.padding_int for prompt in prompts]
         tokens = [[first, *own] for first, own in zip(last, completions, strict=True)]
         row_token_ids = read.prompt.new_tensor(list(chain.from_iterable(tokens)))
@@ -131,7 +132,7 @@ class PromptReading(Reading):
             prompt_rows=prompt_rows,
             prompt_row_token_ids=reader.token_ids(read.prompt_nodes),
             prompt_token_counts=read.prompt_token_counts,
-            prompt=read.prompt,
+            prompt=read.prompt[read.prompt.new_tensor(numbers)],
         )
 
     def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:

@@ -56,7 +56,8 @@ class TokenDamageReadout(Readout):
         """
         self.scale.fit(states.prompt_rows)
         own = states.row_token_ids[states.token_rows[states.is_own[:, 0] > 0]]
-        self.prompt_attention.is_answer.index_fill_(0, own, 1.0)
+        is_answer = self.prompt_attention.is_answer
+        is_answer.index_fill_(0, own.to(is_answer.device), 1.0)
         if not len(gold_rewards):  # by ranking alone there is neither a mean nor a ceiling
             return
         nn.init.constant_(self.damage_reward.reward.bias, float(gold_rewards.mean()))

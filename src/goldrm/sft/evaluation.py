@@ -1,7 +1,7 @@
 """How good the frozen language model is at its task, on prompts that it hasn't seen."""
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, count
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ def evaluate_sft(
             f"the language model wrote no number for any of {len(prompt_ids)} prompts. It isn't "
             "one of this task; correct sft.source."
         )
-    families = np.array([" ".join(map(str, task.family(i))) for i in prompt_ids])
+    families = np.array(list(map(task.family, prompt_ids)))
     written = cached["gold_reward"].notna()
     shares = {"exact_match": cached["exact"], "exact_match_sliding": sliding["exact"]}
     means = {
@@ -115,7 +115,7 @@ def _greedy(
     max_new_tokens: int,
     workers: Workers,
 ) -> pd.DataFrame:
-    """The likeliest completion of each prompt, as rows of `Task.completion`."""
+    """The likeliest completion of each prompt, with the columns of `Task.labelled`."""
     prompts = [task.dictionary.encode(task.space[i].text) for i in prompt_ids]
 
     def complete_batch(first: int) -> list[list[int]]:
@@ -129,10 +129,8 @@ def _greedy(
         disable=workers.hide_progress,
     )
     completions = list(chain.from_iterable(workers.map_to_all(batches, complete_batch)))
-    return pd.DataFrame(
-        task.completion(group, prompt_id, completion)
-        for group, (prompt_id, completion) in enumerate(zip(prompt_ids, completions, strict=True))
-    )
+    answers = map(task.dictionary.integers_in, completions)
+    return task.labelled(zip(count(), prompt_ids, answers, strict=False))
 
 
 @torch.no_grad()

@@ -46,7 +46,8 @@ def fetch(source: str, sha256: str | None, copy: Path, read_seconds: float = REA
         copy.unlink()
         raise GoldrmError(
             f"{source} has sha256 {copied_sha256}, but sft.sha256 pins {sha256}. It was not "
-            "opened. Get the right file, or correct sft.sha256 if you trust this one."
+            "opened. Get the right file; or, if you trust this one, set sft.sha256 to its own, or "
+            "to null."
         )
     return copied_sha256
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 from jaxtyping import Float, Int
-from scipy import stats
 
 from goldrm.statistics.bootstrap import Bootstrap
 
@@ -47,8 +47,8 @@ def gold_reward_of_pick(
     Source: Hilton and Gao, Measuring Goodhart's law (OpenAI, 2022): in ascending order of score the
         i-th has the weight C(i-1, n-1) / C(N, n). Here equal scores share the mean of theirs.
     """
-    below = stats.rankdata(score, method="min", axis=1).astype(np.int64) - 1
-    up_to = stats.rankdata(score, method="max", axis=1).astype(np.int64)
+    below = scipy.stats.rankdata(score, method="min", axis=1).astype(np.int64) - 1
+    up_to = scipy.stats.rankdata(score, method="max", axis=1).astype(np.int64)
     return (_pick_probability(below, up_to - below, n) * gold_reward).sum(axis=1)
 
 

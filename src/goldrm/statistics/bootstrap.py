@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from jaxtyping import Int
-from scipy import stats
 
 from goldrm.statistics.metrics import ClusterStatistic, Floats
 from goldrm.statistics.shares import NOTHING, Estimate
@@ -87,7 +87,7 @@ class Bootstrap:
         """The interval of a statistic of the numbers of the clusters that are drawn."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # about what isn't defined: see below
-            result = stats.bootstrap(
+            result = scipy.stats.bootstrap(
                 (np.arange(clusters),),
                 of_drawn,
                 n_resamples=self.samples,

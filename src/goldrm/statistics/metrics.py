@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -132,7 +132,7 @@ def kendall(reward: Floats, gold_reward: Floats) -> float:
     """Kendall's tau-b, -1 to 1: ties on either side count for neither; 0 where one is constant."""
     if np.ptp(reward) == 0 or np.ptp(gold_reward) == 0:
         return 0.0
-    return float(stats.kendalltau(reward, gold_reward, variant="b").statistic)
+    return float(scipy.stats.kendalltau(reward, gold_reward, variant="b").statistic)
 
 
 def resampled_partial_spearman(

@@ -8,7 +8,7 @@ regressor matches the soft targets; hard labels call it under-confident.
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+import scipy
 
 from goldrm.statistics.metrics import Floats, Ints
 
@@ -20,7 +20,7 @@ def preference_probability(difference: Floats) -> Floats:
 
     Source: Bradley and Terry (1952), with rewards as the logarithms of strengths.
     """
-    return special.expit(difference)
+    return scipy.special.expit(difference)
 
 
 def log_loss(difference: Floats, target: Floats) -> float:
@@ -123,6 +123,6 @@ def fit_temperature(difference: Floats, target: Floats) -> float:
 
     # Convex in 1 / temperature, hence one valley in its logarithm.
     low, high = np.log(TEMPERATURES)
-    optimum = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    optimum = scipy.optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x
     best = min((low, high, optimum), key=loss)
     return float(np.clip(np.exp(best), *TEMPERATURES))

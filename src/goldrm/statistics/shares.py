@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from goldrm.statistics.metrics import Floats
 
@@ -55,7 +55,7 @@ def share(values: Floats, clusters: npt.NDArray[Any], confidence: float) -> Esti
     n, value = len(values), float(values.mean())
     effective = n / _design_effect(values - value, cluster_of_row, sizes, value * (1 - value))
     # Of one cluster nothing is known about others: t has its heaviest tails.
-    t = float(stats.t.ppf((1 + confidence) / 2, max(len(sizes) - 1, 1)))
+    t = float(scipy.special.stdtrit(max(len(sizes) - 1, 1), (1 + confidence) / 2))
     weight = 1 / (1 + t**2 / effective)
     centre = weight * value + (1 - weight) / 2
     half = t * weight * np.sqrt(value * (1 - value) / effective + (t / effective / 2) ** 2)

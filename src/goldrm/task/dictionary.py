@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from string import Formatter
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.files import read_checked_json, read_text, write_checked_json
-from goldrm.task.series import TEMPLATES
 
 PAD, EOS, SEP = "<PAD>", "<EOS>", "<SEP>"
 MAX_BYTES = 10_000_000  # of a dictionary file; the notebook's has 2,000
@@ -29,20 +27,27 @@ class Dictionary:
     max_value: int
 
     def __post_init__(self) -> None:
-        """Refuse a vocabulary that can't spell the task.
+        """Refuse a vocabulary that no task can use.
 
         Raises:
-            GoldrmError: for duplicates, or missing specials, integers or template words.
+            GoldrmError: for duplicates, or missing specials or integers.
         """
         duplicates = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
         if duplicates:
             raise GoldrmError(f"the dictionary holds {_listed(duplicates)} more than once")
-        required = [PAD, EOS, SEP, *map(str, range(self.max_value + 1)), *template_words()]
-        missing = [token for token in required if token not in self.ids]
+        self.refuse_missing([PAD, EOS, SEP, *map(str, range(self.max_value + 1))])
+
+    def refuse_missing(self, words: Sequence[str]) -> None:
+        """Refuse to go on without some words.
+
+        Raises:
+            GoldrmError: names those that the dictionary lacks.
+        """
+        missing = [word for word in words if word not in self.ids]
         if missing:
             raise GoldrmError(
-                f"the dictionary lacks {_listed(missing)}, which prompts or series of "
-                f"task.max_value {self.max_value} need"
+                f"the dictionary lacks {_listed(missing)}, which the task's prompts or answers "
+                f"(up to task.max_value, {self.max_value}) need"
             )
 
     @cached_property
@@ -113,13 +118,14 @@ def read_tokens(path: Path) -> object:
         ) from None
 
 
-def from_tokens(tokens: object, max_value: int, name: str) -> Dictionary:
+def from_tokens(tokens: object, max_value: int, name: str, words: Sequence[str] = ()) -> Dictionary:
     """A dictionary of the tokens that a file holds, after checking them.
 
     Args:
         tokens: what stands in the file; it should be a list of strings.
         max_value: the task's largest integer.
         name: what to call the file in messages.
+        words: of the task's prompts, which it must hold.
 
     Raises:
         GoldrmError: when they aren't a list of strings, or can't spell the task.
@@ -127,9 +133,11 @@ def from_tokens(tokens: object, max_value: int, name: str) -> Dictionary:
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise GoldrmError(f"{name}: the tokens must be a list of strings.")
     try:
-        return Dictionary(tuple(tokens), max_value)
+        dictionary = Dictionary(tuple(tokens), max_value)
+        dictionary.refuse_missing(words)
     except GoldrmError as error:
         raise GoldrmError(f"{name}: {error}. Point dictionary.source at a good one.") from None
+    return dictionary
 
 
 def load(path: Path, max_value: int) -> Dictionary:
@@ -137,20 +145,9 @@ def load(path: Path, max_value: int) -> Dictionary:
     return from_tokens(read_checked_json(path).get("tokens"), max_value, str(path))
 
 
-def load_source(path: Path, max_value: int) -> Dictionary:
+def load_source(path: Path, max_value: int, words: Sequence[str] = ()) -> Dictionary:
     """Read somebody's JSON dictionary file; raises like `read_tokens` and `from_tokens`."""
-    return from_tokens(read_tokens(path), max_value, str(path))
-
-
-def template_words() -> list[str]:
-    """The words of the prompt templates, each once, in order of appearance."""
-    words = (
-        word
-        for template in TEMPLATES.values()
-        for literal, *_ in Formatter().parse(template)
-        for word in literal.split()
-    )
-    return list(dict.fromkeys(words))
+    return from_tokens(read_tokens(path), max_value, str(path), words)
 
 
 def _listed(tokens: Sequence[str]) -> str:

@@ -1,56 +1,42 @@
-"""Which prompts there are, and the gold reward's range."""
+"""Which task it is, which prompts it has, and the gold reward's range."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from goldrm.common.params import IntRange, LocalSource, Section, Seed
+from goldrm.common.params import LocalSource, Section, Seed
+from goldrm.task.arithmetic_series import ArithmeticSeriesParams
+from goldrm.task.sorting import SortingParams
+
+TaskName = Literal["arithmetic_series", "sorting"]
 
 
-class HoldoutParams(Section):
-    """Kinds of prompt that the reward model isn't trained on, to see how far it generalises."""
+class VocabularyParams(Section):
+    """Which words and integers the dictionary must hold."""
 
-    template: list[Literal[1, 2, 3]]
-    difference: list[int]
-    terms: list[int]
-
-
-class LargestValueParams(Section):
-    """How large a series' integers may get."""
-
+    name: TaskName
     max_value: int = Field(ge=1, le=100_000)
 
 
-class TaskParams(LargestValueParams):
-    """The prompts: which series may be asked for, and what decides their split."""
+class TaskParams(VocabularyParams):
+    """The task, what decides its prompts' split, and a section for each that there is."""
 
-    start: IntRange
-    difference: IntRange
-    terms: IntRange
     split_seed: Seed
-    holdout: HoldoutParams
+    arithmetic_series: ArithmeticSeriesParams
+    sorting: SortingParams
 
     @model_validator(mode="after")
     def _possible(self) -> "TaskParams":
-        if self.start.max > self.max_value:
-            raise ValueError(f"start.max ({self.start.max}) exceeds max_value ({self.max_value})")
-        for name in ("difference", "terms"):
-            if getattr(self, name).max > self.max_value:
-                raise ValueError(
-                    f"{name}.max ({getattr(self, name).max}) exceeds max_value ({self.max_value}), "
-                    "and prompts hold no larger numbers"
-                )
-        if self.difference.min < 1:
-            raise ValueError("difference.min must be at least 1")
-        if self.terms.min < 1:
-            raise ValueError("terms.min must be at least 1")
-        for name, asked in (("difference", self.difference), ("terms", self.terms)):
-            never = [n for n in getattr(self.holdout, name) if not asked.min <= n <= asked.max]
-            if never:
-                raise ValueError(
-                    f"holdout.{name} names {never[0]}, outside {name} ({asked.min}..{asked.max})"
-                )
+        try:
+            self.own.refuse_above(self.max_value)
+        except ValueError as error:
+            raise ValueError(f"{self.name}.{error}") from None
         return self
+
+    @property
+    def own(self) -> ArithmeticSeriesParams | SortingParams:
+        """The section of the task that `name` names."""
+        return getattr(self, self.name)
 
 
 class DictionaryParams(Section):

@@ -1,32 +1,32 @@
 """The task: prompts by number, their exact answers and splits, and any answer's gold reward."""
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from goldrm.common.errors import GoldrmError
+from goldrm.task.arithmetic_series import ArithmeticSeries
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.gold_reward import gold_reward
-from goldrm.task.params import GoldRewardParams, TaskParams
-from goldrm.task.series import (
-    SPLITS,
-    PromptSpace,
-    Split,
-    family_of,
-    family_spelled,
-    split_of,
-    split_of_family,
-)
+from goldrm.task.params import GoldRewardParams, TaskName, TaskParams
+from goldrm.task.prompts import Prompts, split_text
+from goldrm.task.sorting import Sorting
+from goldrm.task.splits import SPLITS, Split, ids_in_split, split_of_family
 
-PROMPT_COLUMNS = {
+TASKS: dict[TaskName, type[Prompts]] = {"arithmetic_series": ArithmeticSeries, "sorting": Sorting}
+LABELLED_COLUMNS = {
+    "group": "int64",
     "prompt_id": "int64",
-    "template": "int64",
-    "start": "int64",
-    "difference": "int64",
-    "terms": "int64",
-    "prompt": "str",
+    "completion": "str",
+    "gold_reward": "float64",
+    "exact": "bool",
 }
+
+
+def prompts_of(params: TaskParams) -> Prompts:
+    """The prompts of the task that the parameters name."""
+    return TASKS[params.name](params.own, params.max_value)
 
 
 class Task:
@@ -44,25 +44,34 @@ class Task:
         """The task that the parameters describe."""
         self.dictionary = dictionary
         self.params = task_params
-        self.space = PromptSpace(task_params)
+        self.space = prompts_of(task_params)
         self._gold_reward_params = gold_reward_params
 
-    def exact(self, prompt_id: int) -> tuple[int, ...]:
-        """The exact answer to a prompt: the series that it asks for."""
-        return self.space[prompt_id].exact(self.params.max_value)
+    @property
+    def prompt_columns(self) -> dict[str, str]:
+        """What tables say of a prompt: the columns' types by their names."""
+        properties = dict.fromkeys(self.space.properties, "int64")
+        return {"prompt_id": "int64", **properties, "prompt": "str"}
 
-    def family(self, prompt_id: int) -> tuple[int, ...]:
-        """The prompt's family: see `series.family_of`."""
-        return family_of(self.space[prompt_id], self.params)
+    def exact(self, prompt_id: int) -> tuple[int, ...]:
+        """The exact answer to a prompt."""
+        return self.space[prompt_id].exact
+
+    def family(self, prompt_id: int) -> str:
+        """The name of the prompt's family, such as "3 7" where it asks for 3 7 11 15.
+
+        Families are the clusters of intervals, since what is said of one isn't independent.
+        """
+        return " ".join(map(str, self.space[prompt_id].family))
 
     def split_of(self, prompt_id: int) -> Split:
         """The split of a prompt's family."""
-        return split_of(self.space[prompt_id], self.params)
+        return split_of_family(self.space[prompt_id].family, self.params.split_seed)
 
     def leaks(self, prompt_id: int, values: Sequence[int]) -> bool:
-        """Whether an answer spells a series that is to be unseen wherever the prompt is seen.
+        """Whether an answer spells another prompt's, to be unseen wherever this prompt is seen.
 
-        It does where the series belongs to a family of a later split, in the order of `SPLITS`:
+        It does where that belongs to a family of a later split, in the order of `SPLITS`:
         training may meet none of the validation's and none of the test's.
 
         Args:
@@ -75,8 +84,8 @@ class Task:
         )
 
     def split_spelled(self, values: Sequence[int]) -> Split | None:
-        """The split of the family whose series some integers spell; None: no family's."""
-        family = family_spelled(values, self.params)
+        """The split of the family whose answer some integers spell; None: no family's."""
+        family = self.space.family_spelled(values)
         return None if family is None else split_of_family(family, self.params.split_seed)
 
     def ids_in(self, split: Split) -> list[int]:
@@ -85,60 +94,86 @@ class Task:
         Raises:
             GoldrmError: when there are none.
         """
-        prompt_ids = self.space.ids_in(split)
+        prompt_ids = ids_in_split(self.space, split, self.params.split_seed)
         if not prompt_ids:
             raise GoldrmError(
-                f"the {split} split has no prompts. Widen task.start or task.difference, or "
+                f"the {split} split has no prompts. Let task.{self.params.name} have more, or "
                 "change task.split_seed."
             )
         return prompt_ids
 
     def is_held_out(self, prompt_id: int) -> bool:
-        """Whether `task.holdout` keeps the prompt's kind out of the reward model's training."""
-        prompt, holdout = self.space[prompt_id], self.params.holdout
-        return (
-            prompt.template in holdout.template
-            or prompt.difference in holdout.difference
-            or prompt.terms in holdout.terms
-        )
+        """Whether `holdout` keeps the prompt's kind out of the reward model's training."""
+        properties = self.space[prompt_id].properties
+        return any(properties[name] in values for name, values in self.params.own.holdout)
 
-    def completion(self, group: int, prompt_id: int, token_ids: Sequence[int]) -> dict[str, Any]:
-        """A row of a table: a completion with its gold reward.
-
-        Tokens that aren't integers are left out, as in the notebook.
+    def parse(self, text: str) -> tuple[int | None, str] | None:
+        """The prompt that a text begins with, and the rest: its completion.
 
         Args:
-            group: number of the completion's group; completions of a group make pairs.
+            text: tokens separated by one space.
+
+        Returns:
+            The prompt's number (None: it is worded like one, but outside the task's ranges) and the
+            completion. None: no prompt.
+        """
+        parts = split_text(text, self.space.patterns)
+        if parts is None:
+            return None
+        prompt, completion = parts
+        try:
+            return self.space.id_of(prompt), completion
+        except ValueError:
+            return None, completion
+
+    def gold_reward(self, prompt_id: int, values: Sequence[int]) -> float:
+        """The gold reward of an answer; NaN where it has no integer.
+
+        Args:
             prompt_id: what is answered.
-            token_ids: the completion, without the token that ends it.
+            values: the answer's integers.
+        """
+        if not values:
+            return math.nan
+        error = self.space.error(self.space[prompt_id].exact, values)
+        return gold_reward(error, self._gold_reward_params)
+
+    def integers_in(self, completion: str) -> tuple[int, ...]:
+        """The integers of a completion; other tokens are left out, as in the notebook.
+
+        Raises:
+            GoldrmError: when a word isn't in the dictionary.
+        """
+        return tuple(self.dictionary.integers_in(self.dictionary.encode(completion)))
+
+    def labelled(self, answers: Iterable[tuple[int, int, Sequence[int]]]) -> pd.DataFrame:
+        """A table of completions with their gold rewards.
+
+        Args:
+            answers: of each completion its group's number, what is answered, and its integers;
+                completions of a group make pairs.
 
         Returns:
             group; prompt_id; completion: its integers, separated by spaces; gold_reward, NaN where
             there is no integer; exact: whether it is the exact answer.
         """
-        return self.series(group, prompt_id, self.dictionary.integers_in(token_ids))
-
-    def series(self, group: int, prompt_id: int, values: Sequence[int]) -> dict[str, Any]:
-        """The row that `completion` returns, of a completion that is given as integers."""
-        exact = self.exact(prompt_id)
-        return {
-            "group": group,
-            "prompt_id": prompt_id,
-            "completion": " ".join(map(str, values)),
-            "gold_reward": (
-                gold_reward(exact, values, self._gold_reward_params) if values else float("nan")
-            ),
-            "exact": tuple(values) == exact,
-        }
+        rows = [
+            (
+                group,
+                prompt_id,
+                " ".join(map(str, values)),
+                self.gold_reward(prompt_id, values),
+                tuple(values) == self.space[prompt_id].exact,
+            )
+            for group, prompt_id, values in answers
+        ]
+        return pd.DataFrame(rows, columns=list(LABELLED_COLUMNS)).astype(LABELLED_COLUMNS)
 
     def with_prompts(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """A table with what its `prompt_id` stands for: the other columns of `PROMPT_COLUMNS`."""
+        """A table with what its `prompt_id` stands for: the other columns of `prompt_columns`."""
         distinct = [(i, self.space[i]) for i in rows["prompt_id"].unique().tolist()]
         prompts = pd.DataFrame(
-            [
-                (prompt_id, p.template, p.start, p.difference, p.terms, p.text)
-                for prompt_id, p in distinct
-            ],
-            columns=list(PROMPT_COLUMNS),
-        ).astype(PROMPT_COLUMNS)
+            [(prompt_id, *p.properties.values(), p.text) for prompt_id, p in distinct],
+            columns=list(self.prompt_columns),
+        ).astype(self.prompt_columns)
         return rows.merge(prompts, on="prompt_id", how="left")

@@ -1,20 +1,18 @@
 """Completions made by editing the series that prompts ask for, with exact labels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 from goldrm.common.random_streams import stream_seed
-from goldrm.edits.kinds import other_lengths, possible_kinds
+from goldrm.edits.kinds import Series, other_lengths, possible_kinds
 from goldrm.edits.random_edits import random_edit
 from goldrm.task.task import Task
 from goldrm.training.params import EditsParams
-
-Row = dict[str, Any]
 
 ANYWHERE_SHARE = 0.5  # of mistakes, which may be in any term; the others are in likely ones
 
@@ -24,6 +22,14 @@ class Group(NamedTuple):
 
     number: int
     prompt_id: int
+
+
+class Answer(NamedTuple):
+    """A completion of a group, by its integers: what `Task.labelled` labels."""
+
+    group: int
+    prompt_id: int
+    values: Series
 
 
 @dataclass(frozen=True)
@@ -40,22 +46,22 @@ class EditedCompletions:
     task: Task
     seed: int
 
-    def completions(self, group: Group) -> Iterator[Row]:
-        """Rows of `Task.series`: the exact series, in other lengths, edited at random."""
+    def completions(self, group: Group) -> Iterator[Answer]:
+        """The exact answer, in other lengths, edited at random."""
         rng = Random(stream_seed(self.seed, "edits", group.number))
-        exact, max_value = self.task.exact(group.prompt_id), self.task.params.max_value
-        difference = self.task.space[group.prompt_id].difference
-        kinds = possible_kinds(exact, difference, max_value, self.params.kinds)
-        yield self.task.series(*group, exact)
-        for series in other_lengths(exact, difference, max_value, self.params.lengths):
-            yield self.task.series(*group, series)
+        prompt, max_value = self.task.space[group.prompt_id], self.task.params.max_value
+        exact, step = prompt.exact, prompt.step
+        kinds = possible_kinds(exact, step, max_value, self.params.kinds)
+        yield Answer(*group, exact)
+        for series in other_lengths(exact, step, max_value, self.params.lengths):
+            yield Answer(*group, series)
         for _ in range(self.params.random if kinds else 0):
-            yield self.task.series(*group, random_edit(exact, difference, max_value, rng, kinds))
+            yield Answer(*group, random_edit(exact, step, max_value, rng, kinds))
 
     def mistakes(
         self, group: Group, next_token_probs: Float[Tensor, "terms vocabulary"]
-    ) -> Iterator[Row]:
-        """Rows of `Task.series`: the exact series going wrong where the language model might.
+    ) -> Iterator[Answer]:
+        """The exact series going wrong where the language model might.
 
         One term is a value that the language model finds likely there, but for the right one; the
         next ones follow from it by right steps, as the language model's own mostly do. Which term:
@@ -77,5 +83,6 @@ class EditedCompletions:
             weights = wrong.sum(dim=1).tolist() if rng.random() >= ANYWHERE_SHARE else None
             [position] = rng.choices(range(len(wrong)), weights)
             [value] = rng.choices(range(max_value + 1), wrong[position].tolist())
-            rest = replace(prompt, start=value, terms=max(len(exact) - position, 1))
-            yield self.task.series(*group, (*exact[:position], *rest.exact(max_value)))
+            end = value + max(len(exact) - position, 1) * prompt.step
+            rest = range(value, min(end, max_value + 1), prompt.step)
+            yield Answer(*group, (*exact[:position], *rest))

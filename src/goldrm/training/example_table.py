@@ -11,7 +11,7 @@ from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.completion_reader import CompletionReader
 from goldrm.reward_model.lm_log_probs import next_token_probs
-from goldrm.training.edited import EditedCompletions, Group, Row
+from goldrm.training.edited import Answer, EditedCompletions, Group
 from goldrm.training.examples import Examples
 
 GROUPS_A_CHUNK = 256  # whose rows are made, and kept for resuming, together
@@ -47,7 +47,7 @@ def example_table(
 
 def drawn_mistakes(
     edited: EditedCompletions | None, groups: Sequence[Group], backbone: Backbone
-) -> Iterator[Row]:
+) -> Iterator[Answer]:
     """Mistakes of groups, of exact series that leave room in the context for a term more."""
     if edited is None or not edited.params.mistakes:
         return

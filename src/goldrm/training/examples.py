@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from random import Random
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from goldrm.common.random_streams import stream_seed
 from goldrm.task.task import Task
-from goldrm.training.edited import EditedCompletions, Group, Row
+from goldrm.training.edited import Answer, EditedCompletions, Group
 from goldrm.training.params import DataParams
 
 COLUMNS = {
@@ -54,23 +54,21 @@ class Examples:
         """Whether there is nothing to train on."""
         return not self.groups and self.preferences.empty
 
-    def table(self, groups: Sequence[Group], mistakes: Iterable[Row] = ()) -> pd.DataFrame:
+    def table(self, groups: Sequence[Group], mistakes: Iterable[Answer] = ()) -> pd.DataFrame:
         """The distinct completions of some groups: `COLUMNS`; a group's rows are side by side.
 
         None of them spells a series that is to be unseen (`Task.leaks`).
 
         Args:
             groups: whose completions.
-            mistakes: rows of `EditedCompletions.mistakes` of these groups, to be among them.
+            mistakes: `EditedCompletions.mistakes` of these groups, to be among them.
         """
         order = {group.number: position for position, group in enumerate(groups)}
         sampled = self.sampled[self.sampled["group"].isin(order)]
-        rows: list[dict[Any, Any]] = []
-        if self.edited is not None:
-            rows += [row for group in groups for row in self.edited.completions(group)]
-        rows += sampled.to_dict("records")
-        rows += mistakes
-        table = pd.DataFrame(rows, columns=SAMPLED_COLUMNS)
+        edited = self.edited
+        answers = [] if edited is None else chain.from_iterable(map(edited.completions, groups))
+        tables = [self.task.labelled(answers), sampled, self.task.labelled(mistakes)]
+        table = pd.concat(table[SAMPLED_COLUMNS] for table in tables)
         table = table.drop_duplicates(["group", "completion"])
         leaks = [
             self.task.leaks(prompt_id, tuple(map(int, text.split())))
@@ -116,19 +114,19 @@ def training_set(
 
 
 def validation_set(sampled: pd.DataFrame, task: Task) -> Examples:
-    """Distinct sampled completions, without the prompts that `task.holdout` names."""
+    """Distinct sampled completions, without the prompts that the task's `holdout` names."""
     sampled = _distinct(sampled, task)
     return Examples(sampled, _groups(sampled), task, None)
 
 
 def met_test_series(table: pd.DataFrame, task: Task) -> int:
-    """How many exact series of the test split are among the completions trained on: none should.
+    """How many exact answers of the test split are among the completions trained on: none should.
 
     Args:
         table: `COLUMNS`.
-        task: knows the series.
+        task: knows the answers.
     """
-    unseen = {" ".join(map(str, task.exact(i))) for i in task.space.ids_in("test")}
+    unseen = {" ".join(map(str, task.exact(i))) for i in task.ids_in("test")}
     return len(unseen.intersection(table["completion"]))
 
 
@@ -139,7 +137,7 @@ def _distinct(sampled: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def _held_out(prompt_ids: pd.Series, task: Task) -> pd.Series:
-    """Whether `task.holdout` names each prompt, which it doesn't where it isn't the task's."""
+    """Whether `holdout` names each prompt, which it doesn't where it isn't the task's."""
     held_out = [i >= 0 and task.is_held_out(i) for i in prompt_ids.tolist()]
     return pd.Series(held_out, prompt_ids.index, dtype=bool)
 
@@ -165,9 +163,7 @@ def _groups(sampled: pd.DataFrame) -> list[Group]:
 def _further_groups(groups: list[Group], task: Task, count: int, seed: int) -> list[Group]:
     """Groups of other prompts of the train split, numbered on from the ones there are."""
     sampled = {group.prompt_id for group in groups}
-    prompt_ids = [
-        i for i in task.space.ids_in("train") if i not in sampled and not task.is_held_out(i)
-    ]
+    prompt_ids = [i for i in task.ids_in("train") if i not in sampled and not task.is_held_out(i)]
     Random(stream_seed(seed, "further prompts", 0)).shuffle(prompt_ids)
     # Those that repeat a number are rare, and the most mistaken ones.
     prompt_ids.sort(key=lambda prompt_id: not task.space[prompt_id].repeats_a_number)

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from goldrm.common.adamw import AdamW
 from goldrm.common.errors import GoldrmError
 from goldrm.common.progress import progress_bar
 from goldrm.common.random_streams import random_stream
@@ -54,7 +55,7 @@ def headline(trained: Trained) -> dict[str, float]:
 
 def optimizer_and_schedule(
     model: nn.Module, params: TrainingParams, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+) -> tuple[AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """AdamW, its learning rate rising linearly from 0 as the notebook's, then as `params` say.
 
     Args:
@@ -62,7 +63,7 @@ def optimizer_and_schedule(
         params: the optimiser's.
         steps: of the whole training, at the end of which a cosine schedule reaches 0.
     """
-    optimizer = torch.optim.AdamW(
+    optimizer = AdamW(
         model.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
     )
 

@@ -15,7 +15,7 @@ from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.reading import Reading
 from goldrm.reward_model.readout import Readout
-from goldrm.task.series import Split
+from goldrm.task.splits import Split
 from goldrm.task.task import Task
 from goldrm.training.example_states import labelled_completions, write_states
 from goldrm.training.example_table import example_table
@@ -167,7 +167,7 @@ def _examples(data: TrainingData, task: Task, recipe: Recipe, seed: int) -> dict
         if own.is_empty:
             raise GoldrmError(
                 f"none of the {split} split's completions is left to train on. Shorten "
-                "task.holdout, or raise pairs.num_pairs."
+                f"task.{task.params.name}.holdout, or raise pairs.num_pairs."
             )
     if not train.preferences.empty:
         refuse_unranked(recipe.training)

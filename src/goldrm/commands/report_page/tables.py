@@ -154,9 +154,8 @@ def unseen_pairs() -> Table:
     pairs = read_parquet(PAIRS / "test.parquet")
     rewards = read_csv(PLOTS / "reward_vs_gold.csv")
     models = list(rewards["model"].unique())
-    prompt = [str(column) for column in rewards if column in pairs]  # what tells it
-    of_models = rewards.set_index([*prompt, "completion", "model"])["reward"].unstack("model")
-    chosen, rejected = (pairs.join(of_models, on=[*prompt, side])[models] for side in SIDES)
+    of_models = rewards.set_index(["prompt", "completion", "model"])["reward"].unstack("model")
+    chosen, rejected = (pairs.join(of_models, on=["prompt", side])[models] for side in SIDES)
     gold = ["chosen_gold_reward", "rejected_gold_reward", "margin"]
     rows = zip(
         pairs[["prompt", *SIDES]].itertuples(index=False),

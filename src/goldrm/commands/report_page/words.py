@@ -126,8 +126,8 @@ CAPTIONS = {
     "breakdown": Caption(
         WEAKNESSES,
         "Share of pairs ranked right by what the pair is like, the number of pairs in brackets. "
-        "start is in tens, the mistake is the rejected completion's. The dashed line is a coin's: "
-        "near it a model is weak.",
+        "A number may stand for those up to the next. The mistake is the rejected completion's. "
+        "The dashed line is a coin's: near it a model is weak.",
     ),
     "probes": Caption(
         WEAKNESSES,
