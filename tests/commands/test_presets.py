@@ -45,10 +45,12 @@ def test_presets_fit_the_parameters_and_can_run(
     presets.set_up(folder, preset)
     monkeypatch.chdir(folder)
     params = load_params()
-    assert (
-        params.pairs.num_pairs == read_yaml(ROOT / f"presets/{preset}.yaml")["pairs"]["num_pairs"]
-    )
-    assert Path(params.sft.source) == ROOT / "upstream/sft_lm.safetensors"
+    changed, values = read_yaml(ROOT / f"presets/{preset}.yaml"), params.model_dump()
+    for section, name in (("pairs", "num_pairs"), ("task", "name")):
+        if section in changed:
+            assert values[section][name] == changed[section][name]
+    own = changed.get("sft", {}).get("source", "upstream/sft_lm.safetensors")
+    assert Path(params.sft.source) == ROOT / own
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
 
 

@@ -140,16 +140,17 @@ def test_reward_model_of_the_courses_own_files_is_exported_as_the_course_has_it(
         {
             "dictionary": {"source": "dictionary.pt"},
             "sft": {"source": "sft.pkl"},
-            "pairs": {"source": "data/source/pairs", "num_pairs": 120},
+            "pairs": {"source": "data/source/pairs"},
             "models": {"notebook": {"data": {"num_pairs": None}}},
         }
     )
     assert stages_run(pipeline.repro(TRAININGS[1]).stdout) == [*STAGES[:3], TRAININGS[1]]
-    assert json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"] == 120
+    pairs = json.loads((tmp_path / "metrics/pairs.json").read_text())["pairs"]
+    assert 120 < pairs < 172  # all but those about families of validation and test
     examples = read_parquet(tmp_path / "data/examples/notebook.parquet")
     of_own = examples[examples["gold_reward"].isna()]
     assert of_own["completion"].tolist() == ["7", "8", "8", "7"]
-    assert examples["group"].nunique() == 120
+    assert examples["group"].nunique() == pairs
     pipeline.run("goldrm", "export", "course", "--model", "notebook", "step3.pkl")
     saved = torch.load(tmp_path / "step3.pkl", weights_only=True)
     assert set(saved["SL_RMnet_dict"]) >= {"SFT_LM.token_prediction.weight"}

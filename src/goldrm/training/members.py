@@ -167,7 +167,7 @@ def _examples(data: TrainingData, task: Task, recipe: Recipe, seed: int) -> dict
         if own.is_empty:
             raise GoldrmError(
                 f"none of the {split} split's completions is left to train on. Shorten "
-                f"task.{task.params.name}.holdout, or raise pairs.num_pairs."
+                f"task.{task.params.name}.holdout, or have more pairs."
             )
     if not train.preferences.empty:
         refuse_unranked(recipe.training)
