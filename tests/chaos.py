@@ -35,7 +35,7 @@ STAGES = (
 )
 VICTIMS = ("stage", "process", "dvc", "both", "ctrl-c")  # process: one that shares the work
 TRAIN_SFT = ("python", "-EP", "../src/goldrm/pipeline/run.py", "train_sft.py")
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1  # a look at all processes takes a good part of a hundredth
 PATIENCE_SECONDS = 300  # what takes longer hangs
 
 # Sizes at which every stage has several chunks or resume points, and lasts a second or two.

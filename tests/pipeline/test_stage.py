@@ -1,6 +1,7 @@
 """Running a stage: its lock, its work folder, inputs that change, and how it ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -310,6 +311,26 @@ def test_finished_work_stays_until_a_later_stage_starts():
     assert visits.read_text() == "xx"
     run_stage(DoubleParams, double)
     assert list(Path(".work").glob("*/*")) == work_folders()
+
+
+def test_finished_work_goes_though_a_kill_left_some_of_it(monkeypatch: pytest.MonkeyPatch):
+    """Once the mark could go first, and no later stage took the rest for finished."""
+
+    def cut_short(folder: Path) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        raise GoldrmError("killed")
+
+    run_stage(OtherParams, other)
+    (folder,) = Path(".work/other").iterdir()
+    (folder / "train").mkdir()
+    (folder / "train/chunk").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", cut_short)
+        message_of(lambda _: None)
+    assert folder.exists()
+    run()
+    assert not folder.exists()
 
 
 def test_unfinished_work_of_others_stays():

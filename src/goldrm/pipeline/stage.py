@@ -155,7 +155,17 @@ def _folder(name: str, inputs: dict[str, str], snapshot: Snapshot) -> Path:
     for other in WORK.glob("*/*"):
         finished = other.parent.name.partition("@")[0] in earlier and (other / DONE).exists()
         if finished or (other.parent.name == name and other != folder):
-            shutil.rmtree(other)
+            _remove(other)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DONE).unlink(missing_ok=True)
     return folder
+
+
+def _remove(folder: Path) -> None:
+    """Remove a stage's folder, its mark last: what a kill leaves of it goes the next time."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != DONE:
+            path.unlink()
+    shutil.rmtree(folder)
