@@ -29,6 +29,7 @@ from goldrm.lm.weights import save_backbone
 from goldrm.reward_model.build import new_readout
 from goldrm.reward_model.model import read_reward_model_config, save_reward_model
 from goldrm.sft.fetch import fetch
+from goldrm.task.arithmetic_series import ArithmeticSeries
 from goldrm.task.dictionary import Dictionary, load, load_source
 from goldrm.training.mapped_rows import RowWriter, map_rows
 
@@ -93,7 +94,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "rows.bin": map_rows,
     "training.pt": lambda path: ResumePoint(path).load(),
     "dictionary.json": lambda path: load(path, 100),
-    "source.json": lambda path: load_source(path, 100),
+    "source.json": lambda path: load_source(path, 100, ArithmeticSeries.words),
     "sft/config.json": read_checked_json,
     "rm/config.json": lambda path: read_reward_model_config(path.parent),
     "step1.pt": read_dictionary_tokens,
