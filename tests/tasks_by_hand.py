@@ -2,8 +2,15 @@
 
 from collections.abc import Sequence
 
+from hypothesis import strategies as st
+
 from goldrm.common.params import IntRange
-from goldrm.task.arithmetic_series import ArithmeticSeries, ArithmeticSeriesParams, HoldoutParams
+from goldrm.task.arithmetic_series import (
+    ArithmeticSeries,
+    ArithmeticSeriesParams,
+    HoldoutParams,
+    Series,
+)
 from goldrm.task.gold_reward import gold_reward
 from goldrm.task.params import GoldRewardParams, TaskParams
 
@@ -30,3 +37,12 @@ def notebooks_gold_reward(
 ) -> float:
     """The gold reward of an answer, in the notebook's range or another one."""
     return gold_reward(NOTEBOOKS_PROMPTS.error(exact, values), params)
+
+
+any_series = st.builds(
+    Series,
+    template=st.sampled_from([1, 2, 3]),
+    start=st.integers(0, 99),
+    difference=st.integers(1, 9),
+    terms=st.integers(5, 14),
+)

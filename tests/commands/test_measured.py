@@ -5,30 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_dvc_project import dvc, write_project
 
 from goldrm.commands.measured import measured_with
 from goldrm.common.errors import GoldrmError
 
 FIRST, SECOND = Path("metrics/first.json"), Path("metrics/second.json")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project after a run."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_project(folder)
-    dvc(folder, "repro")
-    return folder
-
-
-@pytest.fixture
-def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in its root folder."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.mark.usefixtures("project")

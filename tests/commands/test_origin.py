@@ -5,28 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from small_dvc_project import dvc, write_project
+from small_dvc_project import dvc
 
 from goldrm.commands.origin import find_origins
 from goldrm.common.errors import GoldrmError
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project after a run."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_project(folder)
-    dvc(folder, "repro")
-    return folder
-
-
-@pytest.fixture
-def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in its root folder."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def test_nothing_differs_after_a_run(project: Path):

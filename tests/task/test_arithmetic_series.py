@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from notebook_reference import arithmetic_series, prompt_text
-from tasks_by_hand import NOTEBOOKS_PROMPTS, with_series
+from tasks_by_hand import NOTEBOOKS_PROMPTS, any_series, with_series
 
 from goldrm.common.params import IntRange
 from goldrm.edits.kinds import Edit
@@ -26,20 +26,6 @@ MISTAKES = {
     "wrong_step",
     "malformed",
 }
-
-any_series = st.builds(
-    Series,
-    template=st.sampled_from([1, 2, 3]),
-    start=st.integers(0, 99),
-    difference=st.integers(1, 9),
-    terms=st.integers(5, 14),
-)
-
-
-@pytest.fixture(scope="module")
-def everything() -> list[Prompt]:
-    """All prompts, in the order of their ids."""
-    return [NOTEBOOKS_PROMPTS[prompt_id] for prompt_id in range(27_000)]
 
 
 def prompt_for(series: Series, prompts: ArithmeticSeries = NOTEBOOKS_PROMPTS) -> Prompt:

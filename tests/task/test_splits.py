@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from notebook_reference import arithmetic_series
-from tasks_by_hand import NOTEBOOKS_PROMPTS, with_series
+from tasks_by_hand import NOTEBOOKS_PROMPTS, any_series, with_series
 
 from goldrm.common.params import IntRange
 from goldrm.task.arithmetic_series import ArithmeticSeries, Series
@@ -16,20 +15,6 @@ from goldrm.task.params import TaskParams
 from goldrm.task.prompts import Prompt, Prompts
 from goldrm.task.splits import SPLITS, Split, ids_in_split, split_of_family
 from goldrm.task.task import TASKS
-
-any_series = st.builds(
-    Series,
-    template=st.sampled_from([1, 2, 3]),
-    start=st.integers(0, 99),
-    difference=st.integers(1, 9),
-    terms=st.integers(5, 14),
-)
-
-
-@pytest.fixture(scope="module")
-def everything() -> list[Prompt]:
-    """The notebook's prompts, in the order of their ids."""
-    return [NOTEBOOKS_PROMPTS[prompt_id] for prompt_id in range(27_000)]
 
 
 @pytest.fixture(scope="module")
