@@ -16,6 +16,7 @@ from goldrm.pipeline.paths import METRICS
 
 # The name of a variant → the one parameter that is another, and its value.
 VARIANTS: dict[str, dict[str, Any]] = {
+    "embeddings_only": {"readout.prompt_layers": [0]},
     "no_edits": {"data.edits": None},
     "no_lengths": {"data.edits.lengths": 0},
     "with_mistakes": {"data.edits.mistakes": 4},
