@@ -27,14 +27,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def variants(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with two recipes and more: the default, and its variants.
+    """Parameters with the default's variants as further recipes.
 
     Args:
         params: what params.yaml holds.
     """
-    default, recipe = next(iter(params["models"].items()))
-    others = {name: changed(recipe, changes) for name, changes in VARIANTS.items()}
-    return params | {"models": {default: recipe, **others}}
+    models = params["models"]
+    default = next(iter(models.values()))
+    others = {name: changed(default, changes) for name, changes in VARIANTS.items()}
+    return params | {"models": models | others}
 
 
 def with_differences(table: pd.DataFrame, default: str) -> pd.DataFrame:
@@ -79,8 +80,8 @@ def main(
     commit = Commit.last()
     params = variants(commit.params())
     statistics = statistics_by_seed(commit, "ablation", params, seeds)
-    default, *_ = models = list(params["models"])
-    table = with_differences(statistics[statistics["model"].isin(models)], default)
+    default = next(iter(params["models"]))
+    table = with_differences(statistics[statistics["model"].isin([default, *VARIANTS])], default)
     write_csv(ROOT / METRICS / "ablation.csv", table)
     typer.echo(in_markdown(table, default))
 
