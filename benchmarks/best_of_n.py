@@ -14,12 +14,10 @@ from scipy import special, stats
 
 from goldrm.commands.params import load_params
 from goldrm.commands.trained import TrainedModel, load_trained
-from goldrm.common.tables import read_parquet
-from goldrm.pipeline import paths
 from goldrm.policy.look import drawn_prompts
 from goldrm.policy.loop import LOOKED_AT
+from goldrm.reward_model.gold_scale import SAME, Line
 from goldrm.statistics.best_of_n import gold_reward_of_pick
-from goldrm.statistics.metrics import rising_line
 
 PROMPTS = 64  # at most: the first of those that policies are looked at on
 COMPLETIONS = 64  # of each
@@ -48,22 +46,24 @@ def kl_of_pick(score: Float[np.ndarray, "prompts completions"], n: int) -> Float
 def picked(
     score: Float[np.ndarray, "prompts completions"],
     gold_reward: Float[np.ndarray, "prompts completions"],
+    gold_scale: Line,
 ) -> pd.DataFrame:
     """What the best of n are worth, by n.
 
     Args:
         score: what picks.
         gold_reward: of the same completions.
+        gold_scale: what brings the score to the gold reward's scale.
 
     Returns:
-        n; kl, in nats, reward and gold_reward: means over prompts.
+        n; kl, in nats, reward, on the gold reward's scale, and gold_reward: means over prompts.
     """
     return pd.DataFrame(
         [
             {
                 "n": n,
                 "kl": kl_of_pick(score, n).mean(),
-                "reward": gold_reward_of_pick(score, score, n).mean(),
+                "reward": gold_scale(gold_reward_of_pick(score, score, n).mean()),
                 "gold_reward": gold_reward_of_pick(score, gold_reward, n).mean(),
             }
             for n in SIZES
@@ -92,20 +92,6 @@ def sampled(model: TrainedModel, temperature: float, seed: int, prompts: int) ->
     return pd.DataFrame({"prompt": np.repeat(texts, COMPLETIONS), "completion": written})
 
 
-def slope(model: TrainedModel, validation: pd.DataFrame) -> float:
-    """How much gold reward a reward of 1 more stands for, as the evaluation takes it.
-
-    Args:
-        model: whose rewards; where they aren't on the gold rewards' scale, a line is fitted.
-        validation: completions (`preferences.COMPLETION_COLUMNS`).
-    """
-    if model.reward_model.on_gold_scale:
-        return 1.0
-    known = validation.drop_duplicates(["prompt_id", "completion"])
-    rewards = np.array(model.score(known["prompt"].tolist(), known["completion"].tolist()))
-    return rising_line(rewards, known["gold_reward"].to_numpy()).slope
-
-
 def main() -> None:
     """Sample, score and pick, as params.yaml of this folder says."""
     params = load_params()
@@ -120,10 +106,9 @@ def main() -> None:
     sampled_scores = {
         name: np.asarray(score)[number].reshape(-1, COMPLETIONS) for name, score in scores.items()
     }
-    validation = read_parquet(paths.COMPLETIONS / "validation.parquet")
-    slopes = {name: slope(each, validation) for name, each in models.items()} | {"gold": 1.0}
+    scales = {name: each.reward_model.gold_scale for name, each in models.items()} | {"gold": SAME}
     curves = {
-        name: picked(score, sampled_scores["gold"]).assign(slope=slopes[name])
+        name: picked(score, sampled_scores["gold"], scales[name])
         for name, score in sampled_scores.items()
     }
     pd.concat(curves, names=["model", None]).reset_index("model").to_csv(sys.stdout, index=False)

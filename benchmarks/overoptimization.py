@@ -99,8 +99,8 @@ def curves(folder: Path, models: list[str]) -> pd.DataFrame:
 
     Returns:
         way (policy or best_of_n), model, amount (of steps, or n), kl, in nats; reward, gold_reward
-        and exact_match (greedy; a policy's), with what they gained since the start, _gain. A gain
-        of reward is on the gold reward's scale.
+        and exact_match (greedy; a policy's), with what they gained since the start, _gain. All
+        rewards are on the gold reward's scale.
     """
     policies = pd.concat(read_csv(folder / POLICIES / name / "curve.csv") for name in models)
     picking = [sys.executable, "benchmarks/best_of_n.py"]
@@ -116,7 +116,6 @@ def curves(folder: Path, models: list[str]) -> pd.DataFrame:
     table = table[["way", "model", "amount", "kl", *GAINS]]
     start = table.groupby(["way", "model"], sort=False)[GAINS].transform("first")
     gains = (table[GAINS] - start).add_suffix("_gain")
-    gains["reward_gain"] *= table["model"].map(best.groupby("model")["slope"].first())
     return table.join(gains)
 
 

@@ -19,8 +19,9 @@ from goldrm.policy.look import headline
 from goldrm.policy.loop import Optimised, optimise
 from goldrm.policy.objective import Objective
 from goldrm.policy.params import PolicyParams
-from goldrm.policy.rewards import RewardFunction, gold_reward_function, model_reward_function
-from goldrm.reward_model.model import load_reward_model
+from goldrm.policy.rewards import gold_reward_function, model_reward_function
+from goldrm.reward_model.gold_scale import SAME
+from goldrm.reward_model.model import RewardModel, load_reward_model
 from goldrm.task import dictionary
 from goldrm.task.params import GoldRewardParams, TaskParams
 from goldrm.task.task import Task
@@ -47,16 +48,15 @@ def optimize_policy(params: Params, run: Run) -> None:
     """data/sft, data/models → data/policies, metrics and what was looked at."""
     (name,) = params.models
 
-    def reward(task: Task, device: torch.device) -> RewardFunction:
-        model = load_reward_model(MODELS / name, SFT, task.dictionary, device)
-        return model_reward_function(model, task)
+    def load(task: Task, device: torch.device) -> RewardModel:
+        return load_reward_model(MODELS / name, SFT, task.dictionary, device)
 
-    optimise_for(name, reward, params, run)
+    optimise_for(name, load, params, run)
 
 
 def optimise_for(
     name: str,
-    reward: Callable[[Task, torch.device], RewardFunction] | None,
+    load: Callable[[Task, torch.device], RewardModel] | None,
     params: PolicyStageParams,
     run: Run,
 ) -> None:
@@ -64,7 +64,7 @@ def optimise_for(
 
     Args:
         name: what it is optimised for.
-        reward: makes that; None: the gold reward.
+        load: loads that reward model; None: the gold reward.
         params: of the stage.
         run: the stage's.
     """
@@ -72,13 +72,15 @@ def optimise_for(
     tokens = dictionary.load(DICTIONARY, params.task.max_value)
     task = Task(tokens, params.task, params.gold_reward)
     gold_reward = gold_reward_function(task, params.gold_reward.min)
+    model = load(task, device) if load else None
     objective = Objective(
         load_backbone(SFT, tokens, device),
-        reward(task, device) if reward else gold_reward,
+        model_reward_function(model, task) if model else gold_reward,
         task,
         params.policy,
         params.sampling.max_new_tokens,
         params.seed,
+        model.gold_scale if model else SAME,
     )
     optimised = optimise(objective, gold_reward, ResumePoint(run.work / "training.pt"), run.workers)
     if optimised is not None:

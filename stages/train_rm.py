@@ -77,7 +77,7 @@ def train_rm(params: Params, run: Run) -> None:
         recipe.ensemble,
         sft_sha256(SFT),
         first.best,
-        trained.on_gold_scale,
+        trained.gold_scale,
     )
     write_csv(LEARNING_CURVES / f"{name}.csv", pd.DataFrame(first.curve))
     met = {"leaks": met_test_series(trained.examples, task)}

@@ -1,6 +1,5 @@
 """A small project whose recipes are trained, as the measurements find it in a copy."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from small_tables import write_small_tables
 from goldrm.common.files import read_checked_json, write_checked_json
 from goldrm.task.task import Task
 
+OWN_SCALE = {"slope": 0.5, "intercept": 4.0}
+
 
 @pytest.fixture
 def project(tmp_path: Path, task: Task) -> Path:
@@ -20,8 +21,6 @@ def project(tmp_path: Path, task: Task) -> Path:
     for name in ("benchmarks", "src"):
         (folder / name).symlink_to(ROOT / name)
     write_small_tables(folder, task, [])
-    completions = folder / "data/completions"
-    shutil.copy(completions / "test.parquet", completions / "validation.parquet")
     config = folder / "data/models/notebook/config.json"
-    write_checked_json(config, read_checked_json(config) | {"on_gold_scale": False})
+    write_checked_json(config, read_checked_json(config) | {"gold_scale": OWN_SCALE})
     return folder

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from small_project import SEEDS
 
-from goldrm.common.tables import read_parquet
+from goldrm.reward_model.gold_scale import SAME
 from goldrm.statistics.best_of_n import kl_bound
 
 
@@ -52,7 +52,7 @@ def test_kl_of_different_scores_comes_near_its_bound():
 def test_picked_by_hand():
     """Of 16 the best of 16 is the highest score, that of one any."""
     score = np.arange(16.0)[None]
-    table = best_of_n.picked(score, -score).set_index("n")
+    table = best_of_n.picked(score, -score, SAME).set_index("n")
     assert table.loc[1, ["kl", "reward", "gold_reward"]].tolist() == [0, 7.5, -7.5]
     assert table.loc[16, ["reward", "gold_reward"]].tolist() == pytest.approx([15, -15])
 
@@ -80,14 +80,3 @@ def test_script(capsys: pytest.CaptureFixture[str]):
     others = table[table["model"] != "gold"]
     assert (others.groupby("n")["gold_reward"].max().to_numpy() <= gold["gold_reward"]).all()
     assert others.groupby("model")["reward"].is_monotonic_increasing.all()
-
-
-def test_slope_is_that_of_the_line_through_validation(small_project: Path):
-    """numpy's straight line, where it rises; else nothing is gained."""
-    model = best_of_n.load_trained("notebook")
-    validation = read_parquet(small_project / "data/completions/validation.parquet")
-    rewards = model.score(validation["prompt"].tolist(), validation["completion"].tolist())
-    slope, _ = np.polyfit(rewards, validation["gold_reward"], 1)
-    assert slope != 0
-    assert best_of_n.slope(model, validation) == pytest.approx(max(slope, 0))
-    assert best_of_n.slope(best_of_n.load_trained("token_damage"), validation) == 1

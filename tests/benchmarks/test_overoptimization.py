@@ -78,11 +78,6 @@ def test_curves_of_a_copy(project: Path):
     picked = table.loc[("best_of_n", "gold", SIZES[-1])]
     assert picked["gold_reward_gain"] == picked["reward_gain"] > 0
     assert np.isnan(picked["exact_match"])
-    ranked = table.loc[[("policy", "notebook", 5), ("best_of_n", "notebook", 2)]]
-    start = table.loc[[("policy", "notebook", 0), ("best_of_n", "notebook", 1)], "reward"]
-    slopes = ranked["reward_gain"].to_numpy() / (ranked["reward"].to_numpy() - start.to_numpy())
-    assert slopes[0] == pytest.approx(slopes[1])
-    assert slopes[0] != 1  # the scale of the ranking loss alone isn't gold's
 
 
 def test_summary_of_known_curves(fitted: pd.DataFrame, committed: dict[str, Any]):

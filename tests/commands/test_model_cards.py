@@ -11,6 +11,7 @@ from goldrm.commands.policies import load_policy
 from goldrm.common.errors import GoldrmError
 from goldrm.lm.model import Backbone
 from goldrm.pipeline.hashes import folder_md5, md5
+from goldrm.reward_model.gold_scale import Line
 from goldrm.reward_model.model import RewardModelConfig
 from goldrm.reward_model.params import LastTokenParams, PlainEnsembleParams
 from goldrm.statistics.shares import Estimate
@@ -91,7 +92,9 @@ def test_a_reward_models_card_has_its_own_statistics(task: Task):
 
 
 def test_a_card_says_where_rewards_are_on_a_scale_of_their_own(task: Task):
-    card = reward_model_card("mine", CONFIG.model_copy(update={"on_gold_scale": False}), task)
+    card = reward_model_card(
+        "mine", CONFIG.model_copy(update={"gold_scale": Line(slope=0.5, intercept=4.0)}), task
+    )
     assert "on a scale of its own, where only differences mean something." in card
 
 

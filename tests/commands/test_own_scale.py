@@ -24,7 +24,9 @@ COMMANDS = [
 @pytest.fixture(autouse=True)
 def _ranked(small_project: Path) -> None:
     path = small_project / "data/models/notebook/config.json"
-    write_checked_json(path, read_checked_json(path) | {"on_gold_scale": False})
+    write_checked_json(
+        path, read_checked_json(path) | {"gold_scale": {"slope": 0.5, "intercept": 4.0}}
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))

@@ -21,6 +21,7 @@ from goldrm.evaluation.params import BestOfNParams, EvaluateParams
 from goldrm.generation.pairs import preference_pairs
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
+from goldrm.reward_model.gold_scale import SAME, Line
 from goldrm.reward_model.model import RewardModel
 from goldrm.reward_model.params import (
     LastTokenParams,
@@ -322,50 +323,39 @@ def test_test_prompts_are_of_different_families_as_far_as_there_are(task: Task):
 
 @dataclass(frozen=True)
 class RankingOracle(Oracle):
-    """Ranks by the gold rewards, or against them, on a scale of its own."""
-
-    slope: float
+    """Ranks by the gold rewards, on a scale of its own."""
 
     def score(
         self, prompts: Sequence[str], completions: Sequence[str], workers: Workers = ALONE
     ) -> list[float]:
         """Centred somewhere within the gold rewards' range."""
-        return [self.slope * (gold - 5.5) for gold in super().score(prompts, completions, workers)]
+        return [3 * (gold - 5.5) for gold in super().score(prompts, completions, workers)]
 
 
-@pytest.mark.parametrize("slope", [3.0, -3.0])
 def test_rewards_of_ranking_alone_are_brought_to_the_gold_scale_where_that_counts(
     backbone: Backbone,
     dictionary: Dictionary,
     task: Task,
     data: EvaluationData,
     gold_reward_params: GoldRewardParams,
-    slope: float,
 ):
-    """By a line fitted on validation, which never falls; ranking and probabilities are its own."""
+    """By the model's own line; ranking and probabilities are as they were."""
     models = {
-        name: RankingOracle(
-            backbone, [], ENSEMBLE, dictionary, task, [], slope, on_gold_scale=on_gold_scale
-        )
-        for name, on_gold_scale in (("ranking", False), ("claiming", True))
+        name: RankingOracle(backbone, [], ENSEMBLE, dictionary, task, [], gold_scale=gold_scale)
+        for name, gold_scale in (("ranking", Line(slope=1 / 3, intercept=5.5)), ("claiming", SAME))
     }
     found = evaluate_models(models, task, data, gold_reward_params, PARAMS, 0, ALONE)
     values = found["statistics"].set_index(["statistic", "model"])["value"]
-    right = float(slope > 0)
-    assert values["accuracy", "ranking"] == values["accuracy", "claiming"] == right
-    assert values["spearman", "ranking"] == pytest.approx(2 * right - 1)
+    assert values["accuracy", "ranking"] == values["accuracy", "claiming"] == 1
+    assert values["spearman", "ranking"] == pytest.approx(1)
     rewards = found["reward_vs_gold"].set_index("model").loc["ranking"]
-    mean = data.validation_completions["gold_reward"].mean()
-    expected = rewards["gold_reward"] if slope > 0 else mean
-    assert (rewards["reward"] - expected).abs().max() == pytest.approx(0, abs=1e-6)
-    mae = (data.completions["gold_reward"] - mean).abs().mean()
-    assert values["mae", "ranking"] == pytest.approx(0 if slope > 0 else mae, abs=1e-6)
+    assert rewards["reward"].tolist() == pytest.approx(rewards["gold_reward"].tolist())
+    assert values["mae", "ranking"] == pytest.approx(0, abs=1e-6)
     assert values["mae", "claiming"] > 1
-    if slope > 0:
-        errors = found["over_estimates"].set_index("model").loc["ranking", "error"]
-        assert errors.abs().max() == pytest.approx(0, abs=1e-6)
-        bins = found["calibration"].set_index("model").loc["ranking"]
-        assert bins["mean_reward"].tolist() == pytest.approx(bins["mean_gold_reward"].tolist())
+    errors = found["over_estimates"].set_index("model").loc["ranking", "error"]
+    assert errors.abs().max() == pytest.approx(0, abs=1e-6)
+    bins = found["calibration"].set_index("model").loc["ranking"]
+    assert bins["mean_reward"].tolist() == pytest.approx(bins["mean_gold_reward"].tolist())
     for name in ("probability", "reliability", "breakdown", "probes"):
         one, other = (
             found[name][found[name]["model"] == model].drop(columns="model").reset_index(drop=True)

@@ -9,8 +9,10 @@ import torch
 
 from goldrm.common.workers import ALONE
 from goldrm.policy.look import drawn_prompts, headline, look, summary
-from goldrm.policy.objective import Objective
+from goldrm.policy.loop import Training
+from goldrm.policy.objective import Objective, step_gradient
 from goldrm.policy.rewards import RewardFunction
+from goldrm.reward_model.gold_scale import Line
 from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
@@ -66,6 +68,18 @@ def test_the_frozen_model_has_no_distance_from_itself(
     pd.testing.assert_frame_equal(again, rows)
     other = look(objective.frozen, replace(objective, seed=1), gold_reward, prompt_ids, ALONE)
     assert other["completion"].tolist() != rows["completion"].tolist()
+
+
+def test_rewards_are_shown_on_the_gold_scale(
+    objective: Objective, gold_reward: RewardFunction, task: Task
+):
+    """What teaches the policy is what it was."""
+    own = replace(objective, gold_scale=Line(slope=2.0, intercept=-3.0))
+    rows = look(own.frozen, own, gold_reward, drawn_prompts(task, "test", 11, seed=0), ALONE)
+    assert rows["reward"].tolist() == (2 * rows["gold_reward"] - 3).tolist()
+    policy = Training(own.frozen, own.params).policy
+    gradients = [step_gradient(policy, each, 0, ALONE) for each in (objective, own)]
+    assert torch.equal(*(found.gradient for found in gradients if found))
 
 
 def test_mean_of_log_probability_ratios_is_the_exact_kl(objective: Objective, task: Task):

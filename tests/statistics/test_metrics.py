@@ -163,18 +163,3 @@ def test_rank_correlations_are_scipys():
     found = metrics.spearman(reward, gold_reward), metrics.kendall(reward, gold_reward)
     expected = stats.spearmanr(reward, gold_reward), stats.kendalltau(reward, gold_reward)
     assert found == pytest.approx([result.statistic for result in expected])
-
-
-def test_rising_line_is_the_nearest_that_does_not_fall():
-    """Against numpy's; where that falls, and where all values are equal, the targets' mean."""
-    generator = np.random.default_rng(0)
-    values = generator.normal(size=30)
-    targets = 2 * values + generator.normal(size=30)
-    line = metrics.rising_line(values, targets)
-    assert line == pytest.approx(np.polyfit(values, targets, 1))
-    assert line(3.0) == pytest.approx(np.polyval(np.polyfit(values, targets, 1), 3.0))
-    for level in (
-        metrics.rising_line(values, -targets),
-        metrics.rising_line(np.ones(30), -targets),
-    ):
-        assert level == pytest.approx((0, -targets.mean()))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +17,7 @@ from goldrm.common.random_streams import stream_seed
 from goldrm.common.workers import ALONE
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
+from goldrm.reward_model.gold_scale import SAME, rising_line
 from goldrm.reward_model.params import PlainEnsembleParams, TokenDamageParams
 from goldrm.task.arithmetic_series import HoldoutParams
 from goldrm.task.splits import Split
@@ -151,13 +153,17 @@ def test_preferences_alone_are_learned_by_ranking_alone(
     assert same is not None
     assert same.first.curve == trained.first.curve
     assert same.first.best == trained.first.best
-    assert not trained.on_gold_scale
     assert trained.examples["completion"].tolist() == ["7 8 9", "7"] * 3
     validation = labelled_completions(tmp_path / "validation")
+    rewards = []
     for state in trained.states:
         readout = new_readout(ranking.readout, backbone.sizes, 0)
         readout.load_state_dict(state)
-        assert float(predicted(readout, validation).rewards.mean()) == pytest.approx(0, abs=1e-4)
+        rewards.append(predicted(readout, validation).rewards.numpy())
+        assert rewards[-1].mean() == pytest.approx(0, abs=1e-4)
+    gold_rewards = predicted(readout, validation).targets.numpy()
+    line = rising_line(np.mean(rewards, axis=0), gold_rewards)
+    assert trained.gold_scale.model_dump() == pytest.approx(line.model_dump(), rel=1e-5)
     readout.load_state_dict(trained.states[0])
     preferred = predicted(readout, labelled_completions(tmp_path / "train"))
     assert preferred.targets.isnan().all()
@@ -170,7 +176,7 @@ def test_preferences_are_learned_beside_gold_rewards(
     both = TrainingData(data.completions, own_pairs(task))
     trained = train_members(backbone, task, both, recipe, 5, tmp_path, ALONE)
     assert trained is not None
-    assert trained.on_gold_scale
+    assert trained.gold_scale == SAME
     assert trained.examples["gold_reward"].isna().sum() == 6
     assert all(tensor.isfinite().all() for state in trained.states for tensor in state.values())
 
@@ -183,7 +189,7 @@ def test_label_noise_is_the_same_for_all_members(
     ranking = ranking.model_copy(update={"data": noisy})
     trained = train_members(backbone, task, data, ranking, 5, tmp_path, ALONE)
     assert trained is not None
-    assert not trained.on_gold_scale
+    assert trained.gold_scale != SAME
     train = labelled_completions(tmp_path / "train")
     (reachable,) = {row["reachable_accuracy"] for row in trained.first.curve}
     assert reachable == with_label_noise(train, 0.5, 5)[1]

@@ -18,7 +18,6 @@ from goldrm.evaluation.params import EvaluateParams
 from goldrm.pipeline.paths import COMPLETIONS, PAIRS
 from goldrm.statistics import metrics
 from goldrm.statistics.bootstrap import Bootstrap
-from goldrm.task.splits import Split
 
 
 def compared(
@@ -38,7 +37,10 @@ def compared(
     bootstrap = Bootstrap(params.bootstrap_samples, params.confidence, seed)
     models = (model, other)
     judged = [_judged(trained) for trained in models]
-    predicted = [_to_gold_scale(*both) for both in zip(models, judged, strict=True)]
+    predicted = [
+        own.rescaled(trained.reward_model.gold_scale)
+        for trained, own in zip(models, judged, strict=True)
+    ]
     values = {
         "accuracy": [pairs_right(each.pairs).mean() for each in judged],
         "spearman": [metrics.spearman(*rewards_and_gold(each.completions)) for each in judged],
@@ -67,26 +69,12 @@ def compared(
 
 def _judged(trained: TrainedModel) -> EvaluationData:
     """The test split's pairs and completions with a model's rewards, and nothing else."""
-    completions = _with_rewards("test", trained)
+    completions = distinct_completions(read_parquet(COMPLETIONS / "test.parquet"), trained.task)
+    rewards = trained.score(completions["prompt"].tolist(), completions["completion"].tolist())
+    completions = completions.assign(reward=rewards)
     pairs = pairs_with_rewards(read_parquet(PAIRS / "test.parquet"), completions)
     nothing = completions[:0]
     return EvaluationData(pairs, completions, *[nothing] * 4)
-
-
-def _to_gold_scale(trained: TrainedModel, judged: EvaluationData) -> EvaluationData:
-    """The same rewards on the gold rewards' scale, as the evaluation brings them there."""
-    if trained.reward_model.on_gold_scale:
-        return judged
-    validation = _with_rewards("validation", trained)
-    return judged.rescaled(metrics.rising_line(*rewards_and_gold(validation)))
-
-
-def _with_rewards(split: Split, trained: TrainedModel) -> pd.DataFrame:
-    """A split's distinct completions with a model's rewards."""
-    path = COMPLETIONS / f"{split}.parquet"
-    completions = distinct_completions(read_parquet(path), trained.task)
-    rewards = trained.score(completions["prompt"].tolist(), completions["completion"].tolist())
-    return completions.assign(reward=rewards)
 
 
 def _mae(completions: pd.DataFrame) -> float:

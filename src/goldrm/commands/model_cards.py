@@ -16,6 +16,7 @@ from goldrm.common.tables import read_csv
 from goldrm.huggingface.decoding import LEADING_PADDING
 from goldrm.lm.model import Backbone
 from goldrm.pipeline.paths import METRICS, MODELS, PLOTS, SFT
+from goldrm.reward_model.gold_scale import SAME
 from goldrm.reward_model.model import RewardModelConfig
 from goldrm.statistics.shares import Estimate
 from goldrm.task.prompts import Prompt
@@ -186,7 +187,7 @@ def reward_model_card(recipe: str, config: RewardModelConfig, task: Task) -> str
         recipe=recipe,
         kind=config.readout.kind,
         members=f"{members} readout{'s' if members > 1 else ''}",
-        scale=GOLD_SCALE if config.on_gold_scale else OWN_SCALE,
+        scale=GOLD_SCALE if config.gold_scale == SAME else OWN_SCALE,
         prompt=example.text,
         completion=" ".join(map(str, example.exact)),
         figures="\n".join(_reward_figures(recipe)) or NOT_MEASURED,

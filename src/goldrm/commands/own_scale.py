@@ -3,6 +3,7 @@
 import typer
 
 from goldrm.commands.trained import TrainedModel, load_trained
+from goldrm.reward_model.gold_scale import SAME
 
 
 def load_shown(name: str | None) -> TrainedModel:
@@ -17,6 +18,6 @@ def load_shown(name: str | None) -> TrainedModel:
 
 def say_own_scale(trained: TrainedModel, consequence: str) -> None:
     """Say, on stderr, what follows where ranking alone taught a model."""
-    if not trained.reward_model.on_gold_scale:
+    if trained.reward_model.gold_scale != SAME:
         said = f"note: ranking alone taught {trained.folder.name}: {consequence}."
         typer.echo(said, err=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from goldrm.evaluation import probes
+from goldrm.reward_model.gold_scale import SAME, Line
 from goldrm.statistics import metrics
-from goldrm.statistics.metrics import SAME, Floats, Line
+from goldrm.statistics.metrics import Floats
 from goldrm.task.splits import Split
 from goldrm.task.task import Task
 

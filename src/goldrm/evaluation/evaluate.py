@@ -7,14 +7,12 @@ import pandas as pd
 
 from goldrm.common.workers import Workers
 from goldrm.evaluation import baselines, comparison, probes, tables
-from goldrm.evaluation.data import TEXT, EvaluationData, distinct_texts, rewards_and_gold
+from goldrm.evaluation.data import TEXT, EvaluationData, distinct_texts
 from goldrm.evaluation.params import EvaluateParams
 from goldrm.evaluation.search import search_over_estimates
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.model import RewardModel
-from goldrm.statistics import metrics
 from goldrm.statistics.bootstrap import Bootstrap
-from goldrm.statistics.metrics import SAME, Line
 from goldrm.statistics.shares import Estimate
 from goldrm.task.params import GoldRewardParams
 from goldrm.task.task import Task
@@ -49,16 +47,15 @@ def evaluate_models(
     """
     bootstrap = Bootstrap(params.bootstrap_samples, params.confidence, seed)
     judged = {name: _with_rewards_of(model, data, workers) for name, model in models.items()}
-    lines = {name: _to_gold_scale(model, judged[name]) for name, model in models.items()}
     backbone = next(iter(models.values())).backbone
     compared = judged | _baselines(data, backbone, task, workers)
     predicted = {
-        name: own.rescaled(lines.get(name, SAME))
+        name: own.rescaled(models[name].gold_scale) if name in models else own
         for name, own in compared.items()
         if name not in OTHER_SCALES
     }
     over_estimates = {
-        name: _over_estimates(model, lines[name], predicted[name], task, params, seed, workers)
+        name: _over_estimates(model, predicted[name], task, params, seed, workers)
         for name, model in models.items()
     }
     makers: dict[str, dict[str, TableMaker]] = {
@@ -93,16 +90,8 @@ def _baselines(
     return {name: data.with_rewards(rewards) for name, rewards in scores.items()}
 
 
-def _to_gold_scale(model: RewardModel, judged: EvaluationData) -> Line:
-    """What brings a model's rewards to the gold rewards' scale, if they aren't on it already."""
-    if model.on_gold_scale:
-        return SAME
-    return metrics.rising_line(*rewards_and_gold(judged.validation_completions))
-
-
 def _over_estimates(
     model: RewardModel,
-    line: Line,
     predicted: EvaluationData,
     task: Task,
     params: EvaluateParams,
@@ -112,7 +101,7 @@ def _over_estimates(
     """What a search finds that begins with all completions that the model has scored."""
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        return [line(reward) for reward in model.score(prompts, completions, workers)]
+        return [model.gold_scale(reward) for reward in model.score(prompts, completions, workers)]
 
     return search_over_estimates(
         pd.concat([predicted.completions, predicted.best_of, predicted.probes]),

@@ -1,5 +1,6 @@
 """Preference pairs: which of two completions of a prompt has the higher gold reward."""
 
+import numpy as np
 import pandas as pd
 
 from goldrm.task.task import Task
@@ -28,24 +29,25 @@ def preference_pairs(completions: pd.DataFrame, task: Task) -> pd.DataFrame:
         `Task.prompt_columns` and `PAIR_COLUMNS`, each `PAIR_KEY` once, by group; `margin` is the
         difference of the gold rewards.
     """
-    columns = ["group", "prompt_id", "completion", "gold_reward"]
-    labelled = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")
-    labelled = labelled[columns].reset_index(drop=True)
-    labelled["row"] = labelled.index
-    pairs = labelled.merge(labelled, on=["group", "prompt_id"], suffixes=("_first", "_second"))
-    pairs = pairs[pairs["row_first"] < pairs["row_second"]]
-    pairs = pairs[pairs["gold_reward_first"] != pairs["gold_reward_second"]].reset_index(drop=True)
-    first, second = pairs["completion_first"], pairs["completion_second"]
-    first_is_better = pairs["gold_reward_first"] > pairs["gold_reward_second"]
-    gold_rewards = pairs[["gold_reward_first", "gold_reward_second"]]
+    known = completions.dropna(subset="gold_reward").sort_values("group", kind="stable")
+    known = known.drop_duplicates(["group", "completion"], ignore_index=True)
+    rows = known[["group"]].assign(row=known.index)
+    rows = rows.merge(rows, on="group", suffixes=("_first", "_second"))
+    first, second = rows["row_first"].to_numpy(), rows["row_second"].to_numpy()
+    gold_reward = known["gold_reward"].to_numpy()
+    is_pair = (first < second) & (gold_reward[first] != gold_reward[second])
+    first, second = first[is_pair], second[is_pair]
+    is_right = gold_reward[first] > gold_reward[second]
+    chosen, rejected = np.where(is_right, (first, second), (second, first))
+    pairs = known[["prompt_id"]].take(chosen).reset_index(drop=True)
     return (
-        task.with_prompts(pairs[["prompt_id"]])
+        task.with_prompts(pairs)
         .assign(
-            chosen=first.where(first_is_better, second),
-            rejected=second.where(first_is_better, first),
-            chosen_gold_reward=gold_rewards.max(axis=1),
-            rejected_gold_reward=gold_rewards.min(axis=1),
-            margin=gold_rewards.max(axis=1) - gold_rewards.min(axis=1),
+            chosen=known["completion"].take(chosen).array,
+            rejected=known["completion"].take(rejected).array,
+            chosen_gold_reward=gold_reward[chosen],
+            rejected_gold_reward=gold_reward[rejected],
+            margin=gold_reward[chosen] - gold_reward[rejected],
         )
         .drop_duplicates(PAIR_KEY, ignore_index=True)
         .astype(PAIR_COLUMNS)

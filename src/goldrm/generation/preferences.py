@@ -49,10 +49,9 @@ class PreferenceDataset:
         Args:
             chunk: columns of `Task.labelled`; a group's are in one chunk.
         """
-        both = zip(chunk["prompt_id"].tolist(), chunk["completion"].tolist(), strict=True)
-        completions = chunk.loc[
-            [self._belongs(prompt_id, completion) for prompt_id, completion in both]
-        ]
+        both = [*zip(chunk["prompt_id"].tolist(), chunk["completion"].tolist(), strict=True)]
+        belongs = {each: self._belongs(*each) for each in set(both)}
+        completions = chunk.loc[[belongs[each] for each in both]]
         pairs = self._new(preference_pairs(completions, self._task))
         self.pairs.append(pairs)
         self.completions.append(self._task.with_prompts(completions.dropna(subset="gold_reward")))

@@ -50,7 +50,8 @@ def look(
 
     Returns:
         To the leading process, a row a sampled completion; empty to the others: group: number of
-        its prompt; prompt_id; completion: as it was written; reward; gold_reward; kl and entropy,
+        its prompt; prompt_id; completion: as it was written; reward, on the gold reward's scale;
+        gold_reward; kl and entropy,
         summed over its actions, in nats; actions: how many tokens, the end token included; exact:
         whether the prompt's greedy completion is.
     """
@@ -86,7 +87,7 @@ def _looked_at(
             "group": groups,
             "prompt_id": answered,
             "completion": list(map(task.dictionary.decode, completions)),
-            "reward": objective.reward(answered, completions),
+            "reward": objective.gold_scale(np.array(objective.reward(answered, completions))),
             "gold_reward": gold_reward(answered, completions),
             "kl": of.kl.cpu().numpy(),
             "entropy": of.entropy.cpu().numpy(),

@@ -16,6 +16,7 @@ from goldrm.policy.loss import Likelihoods, likelihoods, policy_loss
 from goldrm.policy.params import PolicyParams
 from goldrm.policy.rewards import RewardFunction
 from goldrm.policy.rollouts import Rollouts, action_logits, sample
+from goldrm.reward_model.gold_scale import SAME, Line
 from goldrm.task.task import Task
 
 PROMPTS_A_CHUNK = 8  # the unit of work, with all their completions
@@ -32,6 +33,7 @@ class Objective:
         params: of the optimisation.
         max_new_tokens: longest completion.
         seed: the run's.
+        gold_scale: what brings the reward to the gold reward's scale, for looks.
     """
 
     frozen: Backbone
@@ -40,6 +42,7 @@ class Objective:
     params: PolicyParams
     max_new_tokens: int
     seed: int
+    gold_scale: Line = SAME
 
     def sample(self, policy: Backbone, prompt_ids: Sequence[int], copies: int) -> Rollouts:
         """Completions of prompts, from the current random stream."""

@@ -18,6 +18,7 @@ from goldrm.lm.model import Backbone
 from goldrm.lm.weights import load_backbone, load_checked, sft_sha256, without_values
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.ensemble import ensemble_rewards
+from goldrm.reward_model.gold_scale import SAME, Line
 from goldrm.reward_model.params import EnsembleParams, ReadoutParams
 from goldrm.reward_model.readout import Readout
 from goldrm.task.dictionary import Dictionary
@@ -34,20 +35,21 @@ class RewardModel:
         members: readouts of one kind, trained from different seeds.
         ensemble: how the members' rewards become one.
         dictionary: the language model's tokens.
-        on_gold_scale: whether rewards are on the gold rewards' scale; else ranking alone taught
-            them, so that only their differences mean something, and 0 is their mean.
+        gold_scale: what brings rewards to the gold rewards' scale. `SAME` where they were taught
+            by gold rewards; else ranking alone taught them, so that only their differences mean
+            something, and 0 is their mean over the validation split.
     """
 
     backbone: Backbone
     members: Sequence[Readout]
     ensemble: EnsembleParams
     dictionary: Dictionary
-    on_gold_scale: bool = field(default=True, kw_only=True)
+    gold_scale: Line = field(default=SAME, kw_only=True)
 
     def score(
         self, prompts: Sequence[str], completions: Sequence[str], workers: Workers = ALONE
     ) -> list[float]:
-        """Reward of each completion, in the order given, on the scale that `on_gold_scale` tells.
+        """Reward of each completion, in the order given; `gold_scale` tells on which scale.
 
         Args:
             prompts: of each completion.
@@ -99,14 +101,14 @@ class RewardModelConfig(Section):
         ensemble: how the members' rewards become one.
         sft_sha256: of the file that the language model was fetched from.
         best: the row of the first member's learning curve that its weights belong to.
-        on_gold_scale: see `RewardModel`; it stands there where it is false.
+        gold_scale: see `RewardModel`; it stands there where it isn't `SAME`.
     """
 
     readout: ReadoutParams
     ensemble: EnsembleParams
     sft_sha256: str
     best: dict[str, int | float]
-    on_gold_scale: bool = True
+    gold_scale: Line = SAME
 
 
 def save_reward_model(
@@ -116,7 +118,7 @@ def save_reward_model(
     ensemble: EnsembleParams,
     backbone_sha256: str,
     best: Mapping[str, float],
-    on_gold_scale: bool = True,
+    gold_scale: Line = SAME,
 ) -> None:
     """Write model.safetensors and config.json of trained readouts.
 
@@ -127,7 +129,7 @@ def save_reward_model(
         ensemble: how the members' rewards become one.
         backbone_sha256: `sft_sha256` of the language model that they read.
         best: the row of the first member's learning curve that its weights belong to.
-        on_gold_scale: see `RewardModel`.
+        gold_scale: see `RewardModel`.
     """
     tensors = {f"{i}.{name}": state[name] for i, state in enumerate(states) for name in state}
     write_tensors(folder / "model.safetensors", tensors)
@@ -136,7 +138,7 @@ def save_reward_model(
         ensemble=ensemble,
         sft_sha256=backbone_sha256,
         best=dict(best),
-        on_gold_scale=on_gold_scale,
+        gold_scale=gold_scale,
     )
     write_checked_json(folder / "config.json", config.model_dump(exclude_defaults=True))
 
@@ -157,9 +159,7 @@ def load_reward_model(
         )
     backbone = load_backbone(sft_folder, dictionary, device)
     members = [member.to(device) for member in _members(folder, config, backbone)]
-    return RewardModel(
-        backbone, members, config.ensemble, dictionary, on_gold_scale=config.on_gold_scale
-    )
+    return RewardModel(backbone, members, config.ensemble, dictionary, gold_scale=config.gold_scale)
 
 
 def read_reward_model_config(folder: Path) -> RewardModelConfig:

@@ -1,7 +1,7 @@
 """Statistics of rewards against gold rewards."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,38 +14,6 @@ Ints = npt.NDArray[np.int64]
 ClusterStatistic = Callable[
     [Float[np.ndarray, "resamples clusters"]], Float[np.ndarray, " resamples"]
 ]
-
-
-class Line(NamedTuple):
-    """A straight line: what is on one scale, on another.
-
-    Attributes:
-        slope: not negative.
-        intercept: where 0 goes.
-    """
-
-    slope: float
-    intercept: float
-
-    def __call__(self, values: Any) -> Any:
-        """Where numbers go: one, or an array of them."""
-        return self.slope * values + self.intercept
-
-
-SAME = Line(1.0, 0.0)
-
-
-def rising_line(values: Floats, targets: Floats) -> Line:
-    """The line that comes nearest to the targets, by squared error, among those that don't fall.
-
-    Args:
-        values: at least one.
-        targets: of each value.
-    """
-    variance = float(values.var())
-    slope = float(np.cov(values, targets, bias=True)[0, 1]) / variance if variance else 0.0
-    slope = max(slope, 0.0)
-    return Line(slope, float(targets.mean() - slope * values.mean()))
 
 
 def pairs_right(chosen_reward: Floats, rejected_reward: Floats) -> Floats:

@@ -214,32 +214,21 @@ class ArithmeticSeries(Prompts):
         is_a_whole_series = len(values) >= shortest or values[0] + asked.max > most
         return tuple(values[:shortest]) if is_a_whole_series else None
 
-    def mistake(self, exact: Values, values: Values) -> str:
+    def other_mistake(self, exact: Values, values: Values) -> str:
         """The first of these that fits, so always just one.
 
-        - exact: the same terms.
-        - early_stop: the exact series' first terms and no more, at least one.
-        - too_many: the whole exact series and then more, whatever it is. The last term repeated is
-          too_many as well, though the gold reward doesn't mind it.
         - wrong_first_term: the first term is wrong and the others are the exact series', or follow
           from it by right steps, however many.
         - one_term_off: as many terms as asked for, and one of them, not the first, is wrong.
         - wrong_step: the first term is right, some steps aren't, and these are all alike: another
           step throughout, another step from some term on, one slip, one inner term left out or
           repeated.
-        - malformed: anything else, also an answer without an integer. Words between the integers
-          can't be seen here: they are removed before.
+        - malformed: anything else.
 
         Args:
             exact: the series asked for. With just one term there is no right step.
             values: the answer's integers.
         """
-        if not values:
-            return "malformed"
-        if exact[: len(values)] == values:
-            return "exact" if exact == values else "early_stop"
-        if values[: len(exact)] == exact:
-            return "too_many"
         right_steps, steps = _steps(exact), _steps(values)
         if values[0] != exact[0]:
             only_first = values[1:] == exact[1:] or steps <= right_steps

@@ -104,13 +104,36 @@ class Prompts(ABC):
         Where a part of the answer, or another order, gives it away, that counts, too.
         """
 
-    @abstractmethod
     def mistake(self, exact: Values, values: Values) -> str:
-        """The kind of mistake that an answer makes, such as exact, early_stop or malformed.
+        """The kind of mistake that an answer makes: the first of these that fits.
+
+        - malformed: an answer without an integer. Words between integers can't be seen here: they
+          are removed before.
+        - exact: the same integers.
+        - early_stop: the exact answer's first integers and no more.
+        - too_many: the whole exact answer and then more, whatever it is. The last term repeated is
+          too_many as well, though the gold reward doesn't mind it.
+        - what `other_mistake` says.
 
         Args:
             exact: a prompt's exact answer.
             values: integers, perhaps none.
+        """
+        if not values:
+            return "malformed"
+        if exact[: len(values)] == values:
+            return "exact" if exact == values else "early_stop"
+        if values[: len(exact)] == exact:
+            return "too_many"
+        return self.other_mistake(exact, values)
+
+    @abstractmethod
+    def other_mistake(self, exact: Values, values: Values) -> str:
+        """The kind of mistake, by the task's own names, where none of `mistake`'s fits.
+
+        Args:
+            exact: a prompt's exact answer.
+            values: integers that neither begin it nor begin with it.
         """
 
     def error(self, exact: Sequence[int], values: Sequence[int]) -> int:

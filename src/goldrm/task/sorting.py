@@ -149,23 +149,14 @@ class Sorting(Prompts):
         spelled = tuple(sorted(values))
         return spelled if spelled in self._lists else None
 
-    def mistake(self, exact: Values, values: Values) -> str:
+    def other_mistake(self, exact: Values, values: Values) -> str:
         """The first of these that fits, so always just one.
 
-        - exact: the numbers, sorted.
-        - early_stop: the smallest ones and no more, at least one.
-        - too_many: all of them sorted, and then more.
         - wrong_order: all of them, not sorted.
         - one_term_off: as many numbers, and one of them is wrong.
         - left_out: sorted, but for numbers that are missing.
-        - malformed: anything else, also an answer without an integer.
+        - malformed: anything else.
         """
-        if not values:
-            return "malformed"
-        if exact[: len(values)] == values:
-            return "exact" if exact == values else "early_stop"
-        if values[: len(exact)] == exact:
-            return "too_many"
         if tuple(sorted(values)) == exact:
             return "wrong_order"
         if len(values) == len(exact) and sum(map(int.__ne__, exact, values)) == 1:

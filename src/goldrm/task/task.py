@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import pandas as pd
 
@@ -157,14 +158,14 @@ class Task:
             group; prompt_id; completion: its integers, separated by spaces; gold_reward, NaN where
             there is no integer; exact: whether it is the exact answer.
         """
+
+        @cache  # most are alike
+        def label(prompt_id: int, values: tuple[int, ...]) -> tuple[str, float, bool]:
+            is_exact = values == self.space[prompt_id].exact
+            return " ".join(map(str, values)), self.gold_reward(prompt_id, values), is_exact
+
         rows = [
-            (
-                group,
-                prompt_id,
-                " ".join(map(str, values)),
-                self.gold_reward(prompt_id, values),
-                tuple(values) == self.space[prompt_id].exact,
-            )
+            (group, prompt_id, *label(prompt_id, tuple(values)))
             for group, prompt_id, values in answers
         ]
         return pd.DataFrame(rows, columns=list(LABELLED_COLUMNS)).astype(LABELLED_COLUMNS)

@@ -1,10 +1,11 @@
 """From sampled completions to trained readouts: what to train on, its hidden states, the loop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from goldrm.common.errors import GoldrmError
@@ -13,6 +14,9 @@ from goldrm.common.resume import ResumePoint
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
 from goldrm.reward_model.build import new_readout
+from goldrm.reward_model.ensemble import combined
+from goldrm.reward_model.gold_scale import SAME, Line, rising_line
+from goldrm.reward_model.params import EnsembleParams
 from goldrm.reward_model.reading import Reading
 from goldrm.reward_model.readout import Readout
 from goldrm.task.splits import Split
@@ -21,7 +25,13 @@ from goldrm.training.example_states import labelled_completions, write_states
 from goldrm.training.example_table import example_table
 from goldrm.training.examples import Examples, training_set, validation_set
 from goldrm.training.label_noise import with_label_noise
-from goldrm.training.loop import Trained, centred, train_readout, warn_of_long_warmup
+from goldrm.training.loop import (
+    Trained,
+    centred,
+    predicted,
+    train_readout,
+    warn_of_long_warmup,
+)
 from goldrm.training.params import Recipe, refuse_unranked
 
 
@@ -46,14 +56,14 @@ class TrainedMembers:
         states: each member's weights.
         first: the first member's training, which stands for all in metrics and curves.
         examples: what they were trained on, with `examples.COLUMNS`.
-        on_gold_scale: whether they were trained towards gold rewards; else ranking alone taught
-            them, so that only differences of rewards mean something, and their mean is 0.
+        gold_scale: what brings their reward to the gold rewards' scale; `SAME` where it was taught
+            by gold rewards. Else ranking alone taught it, and its level on validation is 0.
     """
 
     states: list[Mapping[str, Tensor]]
     first: Trained
     examples: pd.DataFrame
-    on_gold_scale: bool
+    gold_scale: Line
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class MemberTraining:
 
     Attributes:
         recipe: of the reward model.
-        on_gold_scale: see `TrainedMembers`.
+        on_gold_scale: whether gold rewards teach it, not ranking alone.
         seed: the run's.
         work: folder in which finished work survives a kill.
         hide_progress: show no progress bar.
@@ -148,7 +158,19 @@ def train_members(
     if not workers.is_leader:
         return None
     states = [outcome.state for outcome in trained]
-    return TrainedMembers(states, trained[0], table, on_gold_scale)
+    for readout, state in zip(readouts, states, strict=True):
+        readout.to(device).load_state_dict(state)
+    gold_scale = SAME if on_gold_scale else _gold_scale(readouts, recipe.ensemble, work)
+    return TrainedMembers(states, trained[0], table, gold_scale)
+
+
+def _gold_scale(readouts: Sequence[Readout], ensemble: EnsembleParams, work: Path) -> Line:
+    """What brings an ensemble's rewards to the gold rewards of the validation split."""
+    validation = labelled_completions(work / "validation")
+    of_members = [predicted(readout, validation) for readout in readouts]
+    rewards = combined(torch.stack([each.rewards for each in of_members]), ensemble)
+    both = rewards, of_members[0].targets
+    return rising_line(*(each.double().cpu().numpy() for each in both))
 
 
 def _examples(data: TrainingData, task: Task, recipe: Recipe, seed: int) -> dict[Split, Examples]:
