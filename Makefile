@@ -54,7 +54,7 @@ scale: setup  ## time and memory at 1,000, 5,000 and 25,000 training pairs (abou
 seeds: setup  ## the headlines with three seeds: mean and range (about half an hour on 2 cores)
 	python benchmarks/seeds.py
 
-ablation: setup  ## the default recipe with one part less or more, three seeds (about an hour and a half on 2 cores)
+ablation: setup  ## the default recipe with one part less, three seeds (about half an hour on 2 cores)
 	python benchmarks/ablation.py
 
 overoptimization: setup  ## gold reward against KL: policies and the best of n, three seeds

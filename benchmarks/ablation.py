@@ -1,4 +1,4 @@
-"""Shows what each part of a recipe brings: the default with one part more or less.
+"""Shows what each part of a recipe brings: the default with one part less.
 
 Trains the default and its variants as recipes of one pipeline, so that they share pairs and test
 completions, in copies of the last commit, one a seed, below .work/ablation. Writes
@@ -19,7 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "embeddings_only": {"readout.prompt_layers": [0]},
     "no_edits": {"data.edits": None},
     "no_lengths": {"data.edits.lengths": 0},
-    "with_mistakes": {"data.edits.mistakes": 4},
+    "no_mistakes": {"data.edits.mistakes": 0},
     "no_random": {"data.edits.random": 0},
     "no_further_prompts": {"data.edits.further_prompts": 0},
     "one_member": {"ensemble.members": 1},
