@@ -1,8 +1,8 @@
 """Puts together how well each recipe ranks, and what optimising against it does to the gold reward.
 
 Reads the tables that the pipeline writes, in copies of the last commit below .work/leaderboard: one
-by params.yaml, and one by each preset that is named. What DVC's cache holds isn't run again. Prints
-the leaderboard and writes docs/leaderboard.md.
+by params.yaml, and one by each preset that is named, with policies that go further than by default.
+What DVC's cache holds isn't run again. Prints the leaderboard and writes docs/leaderboard.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from goldrm.pipeline.paths import PLOTS
 RESULTS = ROOT / "docs/leaderboard.md"
 PICKED_OF = 16  # completions, of which the best is picked
 KLS = [1, 10]  # nats a completion, at which policies are compared
+FURTHER = {"steps": 60, "stop_kl": 12.0}  # of policies, to get there
 START = "kl_0"  # the gold reward before any update
 # Measures → their heads.
 RANKING = {
@@ -29,7 +30,15 @@ RANKING = {
     "probes_spearman": "Spearman on probes",
 }
 BEST = {"best": f"best of {PICKED_OF}"}
-POLICIES = {f"kl_{kl}": f"gold reward at KL {kl}" for kl in KLS}
+POLICIES = {f"kl_{kl}": f"gold reward at KL {kl}" for kl in KLS} | {"end": "at the end"}
+REACHED = {"end_kl": "KL there"}
+# Columns of a policy's curve → of the standings.
+LOOKED_AT = {
+    "gold_reward": "value",
+    "gold_reward_gain_low": "low",
+    "gold_reward_gain_high": "high",
+    "prompts": "n",
+}
 # Measures → what they are measured on.
 COUNTED = {
     "accuracy": "pairs",
@@ -55,6 +64,7 @@ change. {none} means not measured, or not reached.
 - **gold reward at KL 1, 10**: of the language model, optimised against the recipe, where the KL
   divergence from its start first comes to so many nats a completion; from look to look in a
   straight line over √KL. At the start it is {starts}.
+- **at the end**: after {steps} steps, or where the KL divergence has come to {stop_kl:.0f} before.
 - `gold` is the gold reward itself: as good as it gets.
 
 All prompts are of unseen families. So many were measured, in brackets the families behind them:
@@ -70,9 +80,9 @@ class Standings:
         name: of their task.
         recipes: in their order.
         table: a row a model and measure: model (recipes, baselines and gold); measure, of
-            `RANKING`, `BEST`, `POLICIES` and `START`; value; low, high: ends of its interval, or of
-            that of a policy's gain; n, families: on how many it was measured. Of values that a
-            policy doesn't come to all but these two are NaN.
+            `RANKING`, `BEST`, `POLICIES`, `REACHED` and `START`; value; low, high: ends of its
+            interval, or of that of a policy's gain; n, families: on how many it was measured. Of
+            values that a policy doesn't come to all but these two are NaN.
     """
 
     name: str
@@ -106,18 +116,25 @@ def _best(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _policies(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"model": model, "measure": measure, **gold_reward_at(curve, kl)}
-        for model, curve in table.groupby("model", sort=False)
-        for measure, kl in zip([START, *POLICIES], [0, *KLS], strict=True)
-    )
+    table = table.rename(columns=LOOKED_AT)
+    curves = table.groupby("model", sort=False)
+    parts = [
+        pd.DataFrame(
+            {"model": model, "measure": f"kl_{kl}", **gold_reward_at(curve, kl)}
+            for model, curve in curves
+            for kl in (0, *KLS)
+        ),
+        curves.tail(1).assign(measure="end"),
+        curves.tail(1).assign(measure="end_kl", value=lambda ends: ends["kl"]),
+    ]
+    return pd.concat(parts, join="inner", ignore_index=True)
 
 
 def gold_reward_at(curve: pd.DataFrame, kl: float) -> dict[str, float]:
     """The gold reward of a policy where its KL first comes to a value.
 
     Args:
-        curve: of one policy, a row a look.
+        curve: of one policy, a row a look: kl and what this returns, at the look.
         kl: in nats a completion.
 
     Returns:
@@ -125,20 +142,20 @@ def gold_reward_at(curve: pd.DataFrame, kl: float) -> dict[str, float]:
         straight lines over √KL; they are NaN where no look comes to this KL.
     """
     distance = np.sqrt(curve["kl"].clip(lower=0).to_numpy())  # the last bits of no difference
-    looks = curve[["gold_reward", "gold_reward_gain_low", "gold_reward_gain_high"]].to_numpy()
+    looks = curve[["value", "low", "high"]].to_numpy()
     value, low, high = [np.nan] * 3
     if (reached := np.flatnonzero(distance >= kl**0.5)).size:
         between = slice(max(reached[0] - 1, 0), reached[0] + 1)
         value, low, high = (
             float(np.interp(kl**0.5, distance[between], ends)) for ends in looks[between].T
         )
-    n, families = curve[["prompts", "families"]].iloc[-1]
+    n, families = curve[["n", "families"]].iloc[-1]
     return {"value": value, "low": low, "high": high, "n": n, "families": families}
 
 
 def board(standings: Sequence[Standings]) -> str:
     """The leaderboard in Markdown, a row a task and recipe."""
-    measures = RANKING | BEST | POLICIES
+    measures = RANKING | BEST | POLICIES | REACHED
     rows = (
         [each.name, f"`{model}`", *(_cell(cells, model, name) for name in measures)]
         for each in standings
@@ -152,6 +169,8 @@ def _cell(cells: pd.DataFrame, model: str, measure: str) -> str:
     if (model, measure) not in cells.index:
         return NONE
     value, low, high = cells.loc[(model, measure), ["value", "low", "high"]].to_numpy(float)
+    if measure in REACHED:
+        return f"{value:.2f}"
     sign = "+" if measure in POLICIES else ""
     return NONE if np.isnan(value) else f"{value:.3f} ({low:{sign}.3f} – {high:{sign}.3f})"
 
@@ -188,6 +207,7 @@ def page(standings: Sequence[Standings], commit: str) -> str:
         picked_of=PICKED_OF,
         starts=", ".join(f"{start:.3f} ({name})" for name, start in starts.items()),
         counts=counts(standings),
+        **FURTHER,
     )
 
 
@@ -201,6 +221,7 @@ def main(
     standings: list[Standings] = []
     for preset in [None, *(presets or [])]:
         params = commit.params(preset)
+        params["policy"] |= FURTHER
         folder = run(commit, f"leaderboard/{preset or 'params'}", params, [])
         standings.append(Standings.read(folder / PLOTS, params, preset))
     typer.echo(board(standings))

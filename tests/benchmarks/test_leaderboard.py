@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from leaderboard import Standings, board, gold_reward_at, page
+from leaderboard import LOOKED_AT, Standings, board, gold_reward_at, page
 
 from goldrm.common.tables import write_csv
 
@@ -19,10 +19,10 @@ def curve(kl: list[float], gold_reward: list[float]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kl": kl,
-            "gold_reward": gold_reward,
-            "gold_reward_gain_low": gain - 0.5,
-            "gold_reward_gain_high": gain + 0.5,
-            "prompts": 96,
+            "value": gold_reward,
+            "low": gain - 0.5,
+            "high": gain + 0.5,
+            "n": 96,
             "families": 54,
         }
     )
@@ -75,7 +75,8 @@ def standings(tmp_path: Path) -> Standings:
     write_csv(tmp_path / "statistics.csv", pd.DataFrame(statistics))
     write_csv(tmp_path / "best_of_n.csv", pd.DataFrame(best).assign(families=39, best=1))
     looks = pd.concat(curves, names=["model", None]).reset_index("model")
-    write_csv(tmp_path / "policy.csv", looks)
+    written = {name: column for column, name in LOOKED_AT.items()}
+    write_csv(tmp_path / "policy.csv", looks.rename(columns=written))
     return Standings.read(tmp_path, PARAMS, None)
 
 
@@ -83,9 +84,12 @@ def test_board_has_a_row_a_recipe_and_one_of_gold(standings: Standings):
     ranking = " | ".join(["0.900 (0.800 – 0.950)"] * 3)
     picked = "6.160 (6.000 – 6.500)"
     assert board([standings]).splitlines()[2:] == [
-        f"| arithmetic series | `token_damage` | {ranking} | {picked} | – | – |",
-        f"| arithmetic series | `notebook` | {ranking} | {picked} | 5.500 (-1.000 – +0.000) | – |",
-        f"| arithmetic series | `gold` | – | – | – | {picked} | – | – |",
+        f"| arithmetic series | `token_damage` | {ranking} | {picked} | – | – | "
+        "6.500 (+0.000 – +1.000) | 0.25 |",
+        f"| arithmetic series | `notebook` | {ranking} | {picked} | 5.500 (-1.000 – +0.000) | – | "
+        "5.000 (-1.500 – -0.500) | 4.00 |",
+        f"| arithmetic series | `gold` | – | – | – | {picked} | – | – | 6.750 (+0.250 – +1.250) | "
+        "0.25 |",
     ]
 
 
