@@ -1,13 +1,13 @@
-"""Measures our speed beside the notebook's way and the machine's limit.
+"""Measures our speed beside the notebook's way and the limit of params.yaml's device.
 
 Same weights, same machine, in turns, each with all of params.yaml's threads: sampling and hidden
-states, and their limit, in `runtime.processes` processes of `runtime.threads`, as the stages run;
-all else in one process of as many threads. All but the notebook's are processes with the stages'
-environment. The notebook's way is tests/notebook_reference.py, in training mode as the notebook
-runs it. Prints a table and writes it to benchmarks/results.md; `--quick` only prints.
+states, and their limit, in `runtime.processes` processes of `runtime.threads`, as the stages run,
+which share a GPU; all else in one process of as many threads. All but the notebook's are processes
+with the stages' environment. The notebook's way is tests/notebook_reference.py, in training mode as
+the notebook runs it. Prints a table and writes it to the machine's section of
+benchmarks/results.md; `--quick` only prints.
 """
 
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,51 +24,33 @@ import limits
 import pandas as pd
 import torch
 import typer
-from frozen import Frozen, side_by_side
-from shared import markdown
+from frozen import Frozen, finished, side_by_side
+from policy_work import PolicyWork, sample_of_policy, step_of_policy
+from results import Row, last_commit, machine, section, with_section
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import notebook_reference as notebook
 
+from goldrm.common.device import rows_together
 from goldrm.common.random_streams import random_stream
 from goldrm.generation.params import SamplingParams
 from goldrm.generation.split_sampling import SplitSampler
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.last_token import LastTokenReadout
 from goldrm.reward_model.model import SCORE_BATCH
-from goldrm.reward_model.reading import last_hidden_states
+from goldrm.reward_model.reading import Reading, last_hidden_states
 from goldrm.reward_model.states import States
 from goldrm.training.batches import LabelledCompletions
 from goldrm.training.loop import Training, shuffled, train_epoch
 from goldrm.training.params import TrainingParams
 
 RESULTS = Path("benchmarks/results.md")
-NOTES = Path("benchmarks/notes.md")
 PAIRS = 500  # the notebook's
 CHUNKS = 6  # whose distinct completions are at least as many as are scored together
 TASKS = 2  # chunks that each process makes in a turn
 EPOCHS = 100  # of the readout's training in a turn: shorter ones measure how it gets going
-HEADS = ["work", "unit", "notebook", "goldrm", "ratio", "limit", "of the limit"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: rates of the notebook's way, of ours, and the machine's limit."""
-
-    work: str
-    unit: str
-    notebook: float | None
-    ours: float
-    limit: float | None
-
-    def cells(self) -> list[str]:
-        """The line's cells."""
-        ratio = f"{self.ours / self.notebook:,.1f}×" if self.notebook else ""
-        share = f"{self.ours / self.limit:.0%}" if self.limit else ""
-        rates = [f"{rate:,.4g}" if rate else "" for rate in (self.notebook, self.ours, self.limit)]
-        return [self.work, self.unit, rates[0], rates[1], ratio, rates[2], share]
 
 
 @dataclass(frozen=True)
@@ -89,15 +71,15 @@ class Bench:
     def shared(self, work: Callable[[Any], int], task: Any) -> Callable[[], float]:
         """Units a second of all processes together, each of which does the task several times."""
         tasks = [task] * (TASKS * self.frozen.params.runtime.processes)
-        return timed(lambda: sum(self.processes.map(work, tasks)))
+        return timed(lambda: sum(self.processes.map(partial(finished, work), tasks)))
 
     def alone(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
         """Units a second of one process with all threads."""
-        return timed(lambda: self.process.submit(work, *task).result())
+        return timed(lambda: self.process.submit(finished, work, *task).result())
 
     def as_a_stage(self, work: Callable[..., int], *task: Any) -> Callable[[], float]:
         """Units a second of one process with `runtime.threads`."""
-        return timed(lambda: self.processes.submit(work, *task).result())
+        return timed(lambda: self.processes.submit(finished, work, *task).result())
 
 
 def timed(work: Callable[[], int]) -> Callable[[], float]:
@@ -105,10 +87,16 @@ def timed(work: Callable[[], int]) -> Callable[[], float]:
 
     def measure() -> float:
         started = time.perf_counter()
-        units = work()
+        units = finished(work)
         return units / (time.perf_counter() - started)
 
     return measure
+
+
+def layer(frozen: Frozen, rows: int, dtype: str = "float32") -> limits.Product:
+    """The product of the MLP's first layer, on a GPU with as many rows as are read together."""
+    device, d = frozen.device, frozen.backbone.sizes.d
+    return limits.Product(device, dtype, rows_together(device, rows), d, 4 * d)
 
 
 def sample(how: SamplingParams) -> int:
@@ -141,14 +129,14 @@ def sampling(bench: Bench) -> Iterator[Row]:
         return len(prompts)
 
     rows = params.chunk_size * params.completions_per_prompt
-    for dtype in _dtypes():
+    for dtype in _dtypes(frozen.device.type):
         hows = [
             params.model_copy(update={"dropout": dropout, "dtype": dtype})
             for dropout in (True, False)
         ]
         notebooks, gemm, *ours = bench.rates(
             timed(theirs),
-            bench.shared(limits.multiply, limits.Product(dtype, rows, sizes.d, 4 * sizes.d)),
+            bench.shared(limits.multiply, layer(frozen, rows, dtype)),
             *(bench.shared(sample, how) for how in hows),
         )
         for how, rate in zip(hows, ours, strict=True):
@@ -168,11 +156,17 @@ def sampling(bench: Bench) -> Iterator[Row]:
     frozen.backbone.float()
 
 
-def _dtypes() -> list[str]:
-    """bfloat16 too where the processor computes with it; elsewhere it is slower than float32."""
-    kinds = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)  # pyright: ignore[reportPrivateUsage]
-    has_bfloat16 = any(supported() for supported in kinds)
-    return ["float32", "bfloat16"] if has_bfloat16 else ["float32"]
+def _dtypes(device: str) -> list[str]:
+    """bfloat16 too where the device computes with it; elsewhere it is slower than float32."""
+    has_bfloat16 = {
+        "cpu": lambda: (
+            torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+            or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
+        ),
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+        "mps": lambda: torch.backends.mps.is_macos_or_newer(14, 0),
+    }
+    return ["float32", "bfloat16"] if has_bfloat16[device]() else ["float32"]
 
 
 def read_last(sequences: list[list[int]]) -> int:
@@ -184,9 +178,15 @@ def read_prompts(texts: tuple[list[str], list[str]]) -> int:
     """What token_damage reads of prompts and their completions; how many."""
     frozen = Frozen.load()
     backbone, encode = frozen.backbone.float(), frozen.task.dictionary.encode
-    reading = empty_readout(frozen.params.models["token_damage"].readout, backbone.sizes).reading
     prompts, completions = ([encode(text) for text in column] for column in texts)
-    return len(reading.read(reading.reader(backbone), prompts, completions).token_counts)
+    how = reading(frozen)
+    return len(how.read(how.reader(backbone), prompts, completions).token_counts)
+
+
+def reading(frozen: Frozen) -> Reading:
+    """How token_damage reads."""
+    readout = frozen.params.models["token_damage"].readout
+    return empty_readout(readout, frozen.backbone.sizes).reading
 
 
 def hidden_states(bench: Bench) -> Iterator[Row]:
@@ -209,12 +209,15 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     together = list(dict.fromkeys(texts))[:SCORE_BATCH]
     notebooks, gemm, last, of_prompts = bench.rates(
         timed(theirs),
-        bench.shared(limits.multiply, limits.Product("float32", 64 * 26, sizes.d, 4 * sizes.d)),
+        bench.shared(limits.multiply, layer(frozen, 64 * 26)),
         bench.shared(read_last, sequences),
         bench.shared(read_prompts, tuple(map(list, zip(*together, strict=True)))),
     )
     yield Row("hidden states, last token", "sequences/s", notebooks, last, gemm / needed)
-    yield Row("hidden states, prompts' tokens", "completions/s", None, of_prompts, None)
+    blocks = reading(frozen).layers[-1]
+    needed = limits.prompts_flops(sizes, [encode(prompt) for prompt, _ in together], blocks)
+    limit = gemm / needed * len(together)
+    yield Row("hidden states, prompts' tokens", "completions/s", None, of_prompts, limit)
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ class Head:
             prompt=torch.zeros_like(ones),
         )
         completions = LabelledCompletions.paired(states, torch.rand(2 * PAIRS), 2 * ones[:PAIRS])
-        readout = LastTokenReadout(d)
+        readout = LastTokenReadout(d).to(frozen.device)
         return cls(readout, Training(readout, recipe, steps=1), recipe, completions)
 
 
@@ -263,8 +266,9 @@ def train_plainly() -> int:
     """The head alone in plain PyTorch; steps."""
     head = Head.started()
     bare, optimizer = head.readout.reward_prediction, head.training.optimizer
-    inputs = torch.randn(2 * head.recipe.batch_size, Frozen.load().backbone.sizes.d)
-    targets = torch.rand(len(inputs), 1)
+    frozen = Frozen.load()
+    inputs = torch.randn(2 * head.recipe.batch_size, frozen.backbone.sizes.d, device=frozen.device)
+    targets = torch.rand(len(inputs), 1, device=frozen.device)
     steps = EPOCHS * PAIRS // head.recipe.batch_size
     for _ in range(steps):
         optimizer.zero_grad()
@@ -280,7 +284,7 @@ def training(bench: Bench) -> Iterator[Row]:
     encode = frozen.task.dictionary.encode
     sequence = torch.tensor(encode(frozen.task.space[0].text + " 0 1 2 3 4 5 6 7"))
     entries = [[sequence, torch.tensor(7.0)]] * batch_size
-    rm = notebook.NotebookRM(bench.lm)
+    rm = notebook.NotebookRM(bench.lm).to(frozen.device)
     notebook.freeze_backbone(rm)
     optimizer, schedule = notebook.optimizer_and_scheduler(rm)
 
@@ -291,7 +295,7 @@ def training(bench: Bench) -> Iterator[Row]:
 
     rows = 2 * batch_size
     steps = EPOCHS * PAIRS // batch_size
-    product = limits.Product("float32", rows, sizes.d, sizes.d, times=2 * steps)
+    product = limits.Product(frozen.device, "float32", rows, sizes.d, sizes.d, times=2 * steps)
     notebooks, gemm, step, bare_step, gemm_of_one, step_of_one = bench.rates(
         timed(theirs),
         bench.alone(limits.multiply, product),
@@ -304,6 +308,22 @@ def training(bench: Bench) -> Iterator[Row]:
     yield Row("training step, 100 pairs", "steps/s", notebooks, step, gemm / needed)
     yield Row("the same, plain PyTorch, MSE only", "steps/s", notebooks, bare_step, gemm / needed)
     yield Row("the same, in runtime.threads", "steps/s", None, step_of_one, gemm_of_one / needed)
+
+
+def policy_step(bench: Bench) -> Iterator[Row]:
+    """The limit: as long as sampling takes, and what else is needed at the rate of products."""
+    sizes, params = bench.frozen.backbone.sizes, bench.frozen.params.policy
+    chunks = PolicyWork.started().sampled()
+    completions = [len(own) for chunk in chunks for own in chunk.actions]
+    prompts = [len(prompt) for chunk in chunks for prompt in chunk.prompts]
+    gemm, samplings, steps = bench.rates(
+        bench.alone(limits.multiply, layer(bench.frozen, sum(completions) // len(chunks))),
+        bench.alone(sample_of_policy),
+        bench.alone(step_of_policy),
+    )
+    needed = limits.policy_step_flops(sizes, prompts, completions)
+    name = f"policy step, {params.prompts} × {params.completions} completions, gold reward"
+    yield Row(name, "steps/s", None, steps, 1 / (1 / samplings + needed / gemm))
 
 
 def nothing_to_do(bench: Bench) -> Iterator[Row]:
@@ -324,34 +344,29 @@ def main(
     quick: Annotated[bool, typer.Option(help="Fewer repetitions; nothing is written.")] = False,
 ) -> None:
     """Measure and print."""
-    frozen = Frozen.load()
+    frozen, commit = Frozen.load(), last_commit()
     runtime = frozen.params.runtime
     torch.set_num_threads(runtime.processes * runtime.threads)
     lm = notebook.NotebookLM(**asdict(frozen.backbone.sizes))
     lm.load_state_dict(frozen.backbone.state_dict())
+    lm.to(frozen.device)
     with (
         side_by_side(runtime.processes, runtime.threads) as processes,
         side_by_side(1, runtime.processes * runtime.threads) as process,
     ):
         bench = Bench(frozen, lm, processes, process, repetitions=1 if quick else 5)
-        works = (sampling, hidden_states, training, nothing_to_do)
-        report([row for work in works for row in work(bench)], write=not quick)
-
-
-def report(rows: list[Row], write: bool) -> None:
-    """Print the table and, if asked, write it."""
-    product = limits.Product("float32", 1024, 384, 1536)
-    gemm = timed(lambda: limits.multiply(product))() / 1e9
-    machine = (
-        f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), "
-        f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}, "
-        f"{gemm:.0f} GFLOP/s in float32 matrix products"
+        works = (sampling, hidden_states, training, policy_step, nothing_to_do)
+        rows = [row for work in works for row in work(bench)]
+    gemm = timed(lambda: limits.multiply(layer(frozen, 1024)))() / 1e9
+    measured = section(
+        machine(frozen.device, runtime.processes, runtime.threads),
+        f"Measured by `make bench` at commit {commit}, PyTorch {torch.__version__}, "
+        f"{gemm:,.0f} GFLOP/s in float32 matrix products.",
+        rows,
     )
-    table = markdown(HEADS, (row.cells() for row in rows))
-    text = f"Measured by `make bench` on {machine}.\n\n{table}"
-    typer.echo(text)
-    if write:
-        RESULTS.write_text(f"# Speed, side by side\n\n{text}\n{NOTES.read_text()}")
+    typer.echo(measured)
+    if not quick:
+        RESULTS.write_text(with_section(RESULTS.read_text(), measured))
 
 
 if __name__ == "__main__":

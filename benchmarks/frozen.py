@@ -1,11 +1,13 @@
-"""What `make bench` measures with: the frozen language model, and processes side by side."""
+"""What `make bench` measures with: the frozen language model, its device, processes."""
 
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +29,7 @@ class Frozen:
     """What all of them read and none changes."""
 
     params: Params
+    device: torch.device
     backbone: Backbone
     task: Task
 
@@ -39,7 +42,16 @@ class Frozen:
         tokens = dictionary.load_source(Path("data/source/dictionary.json"), params.task.max_value)
         state, declared = read_tensors_of_others(Path(SFT), SFT)
         backbone = build_backbone(sizes_from(declared, SFT), state, tokens, SFT).to(device)
-        return cls(params, backbone, Task(tokens, params.task, params.gold_reward))
+        return cls(params, device, backbone, Task(tokens, params.task, params.gold_reward))
+
+
+def finished(work: Callable[..., int], *task: Any) -> int:
+    """Do work; its units, once the device has done it all, which a GPU does behind the call."""
+    units = work(*task)
+    device = Frozen.load().device
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return units
 
 
 def side_by_side(processes: int, threads: int) -> ProcessPoolExecutor:

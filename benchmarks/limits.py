@@ -1,6 +1,6 @@
 """What the machine could do at best: the rate of its matrix products, and how many a task needs.
 
-FLOPs count matrix products only, two for a multiply-add.
+FLOPs count linear layers' matrix products only, two for a multiply-add.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 from goldrm.lm.sizes import BackboneSizes
 
+ON_A_GPU = 50  # times as many products, which else are over before it has got going
+
 
 @dataclass(frozen=True)
 class Product:
     """The matrix product of a linear layer `inner` → `outer` on `rows` rows, so many times."""
 
+    device: torch.device
     dtype: str
     rows: int
     inner: int
@@ -25,12 +28,14 @@ class Product:
 
 def multiply(product: Product) -> int:
     """Do it; FLOPs done."""
-    dtype = getattr(torch, product.dtype)
-    inputs = torch.ones(product.rows, product.inner, dtype=dtype)
-    weight = torch.ones(product.outer, product.inner, dtype=dtype)
-    for _ in range(product.times):
+    inputs, weight = (
+        torch.ones(rows, product.inner, dtype=getattr(torch, product.dtype), device=product.device)
+        for rows in (product.rows, product.outer)
+    )
+    times = product.times * (1 if product.device.type == "cpu" else ON_A_GPU)
+    for _ in range(times):
         F.linear(inputs, weight)
-    return product.times * 2 * product.rows * product.inner * product.outer
+    return times * 2 * product.rows * product.inner * product.outer
 
 
 def completion_flops(sizes: BackboneSizes, prompt: int, completion: int, sharing: int = 1) -> float:
@@ -47,6 +52,35 @@ def completion_flops(sizes: BackboneSizes, prompt: int, completion: int, sharing
 def hidden_state_flops(sizes: BackboneSizes, sequence: int) -> float:
     """What a sequence's last hidden state needs: its tokens once, in the last block only one."""
     return _read(sizes, sequence)
+
+
+def prompts_flops(sizes: BackboneSizes, prompts: Sequence[Sequence[int]], blocks: int) -> float:
+    """What all tokens' hidden states behind so many blocks need, of prompts given as token ids.
+
+    A token is read once for all prompts of one length that are the same up to it: they stand at
+    the same positions.
+    """
+    read = {(len(own), *own[: end + 1]) for own in prompts for end in range(len(own))}
+    return len(read) * blocks * _block(sizes)
+
+
+def policy_step_flops(
+    sizes: BackboneSizes, prompts: Sequence[int], completions: Sequence[int]
+) -> float:
+    """What a step of a policy needs behind the sampling of its completions.
+
+    That is a forward pass of the frozen model and of the policy, and the policy's backward pass,
+    which has two products for each of the forward pass's: 4 forward passes. One reads each
+    prompt once, then each distinct completion but for its last token, and predicts all its tokens.
+
+    Args:
+        sizes: both models'.
+        prompts: tokens of each.
+        completions: tokens of each distinct one of a prompt, the end token included.
+    """
+    token, logits = _token(sizes), _logits(sizes)
+    of_completions = sum((length - 1) * token + length * logits for length in completions)
+    return 4 * (sum(_read(sizes, length) for length in prompts) + of_completions)
 
 
 def head_step_flops(d: int, rows: int) -> float:

@@ -7,8 +7,7 @@ from goldrm.course import files as course
 from goldrm.pipeline.paths import DICTIONARY
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
-from goldrm.task.params import DictionaryParams, VocabularyParams
-from goldrm.task.task import TASKS
+from goldrm.task.params import TASKS, DictionaryParams, VocabularyParams
 
 
 class Params(Section):

@@ -14,7 +14,8 @@ It behaves as the notebook does, also where goldrm differs on purpose:
 - One sequence is sampled at a time, and its whole window is recomputed for every token.
 
 Modules are created, and random numbers drawn, in the notebook's order: the same seed gives the
-same weights, the same training set and the same training run. Everything lives on the CPU.
+same weights, the same training set and the same training run. Entries live on the CPU; what a
+model computes with lives where its parameters do.
 
 Source: notebook_step3.txt; "cell" below is the number in its "In [n]".
 """
@@ -64,7 +65,8 @@ class CausalSelfAttention(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Mix hidden states (B, T, d) over time into (B, T, d); padding is attended to."""
         length = hidden.size(1)
-        is_future = torch.ones(length, length, dtype=torch.bool).triu(diagonal=1)  # (T, T)
+        every = torch.ones(length, length, dtype=torch.bool, device=hidden.device)
+        is_future = every.triu(diagonal=1)  # (T, T)
         # need_weights stays at its default: without it dropout draws other random numbers.
         mixed, _ = self.MHA(hidden, hidden, hidden, attn_mask=is_future)
         return mixed
@@ -134,6 +136,11 @@ class NotebookLM(nn.Module):
         )
         self.token_prediction = nn.Linear(d, num_tokens)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.token_prediction.weight.device
+
     def hidden_states(self, token_ids: Tensor) -> Tensor:
         """Compute the last block's hidden states (B, T, d) of token ids (B, T).
 
@@ -143,7 +150,8 @@ class NotebookLM(nn.Module):
             RuntimeError: T exceeds context_length, as in the notebook.
         """
         # Cutting the table of positions, and not counting to T, makes a longer input crash.
-        positions = torch.arange(self.context_length)[: token_ids.size(1)]
+        every = torch.arange(self.context_length, device=token_ids.device)
+        positions = every[: token_ids.size(1)]
         hidden = self.token2vec(token_ids) + self.PE_embedding(positions).unsqueeze(0)
         for block in self.transformer_blocks:
             hidden = block(hidden)
@@ -186,7 +194,8 @@ def generate(lm: NotebookLM, prompt_ids: Tensor, max_new_tokens: int, pick: Pick
     sequence: list[int] = [lm.padding] * num_padding + prompt_ids.tolist()
     completion: list[int] = []
     for _ in range(max_new_tokens):
-        window = torch.tensor([sequence[-lm.context_length :]])  # (1, context_length)
+        last_ids = [sequence[-lm.context_length :]]
+        window = torch.tensor(last_ids, device=lm.device)  # (1, context_length)
         last_hidden = lm.hidden_states(window)[:, -1, :]  # (1, d)
         token = pick(lm.token_prediction(last_hidden))
         if token == lm.eos:
@@ -398,7 +407,8 @@ class NotebookRM(nn.Module):
         T is the longest T_i or the context length, whichever is larger.
         """
         width = max([self.SFT_LM.context_length, *(len(sequence) for sequence in sequences)])
-        rows = torch.full((len(sequences), width), self.SFT_LM.padding)  # (N, T)
+        size = (len(sequences), width)  # (N, T)
+        rows = torch.full(size, self.SFT_LM.padding, device=self.SFT_LM.device)
         for row, sequence in zip(rows, sequences, strict=True):
             row[-len(sequence) :] = sequence
         return rows
@@ -505,7 +515,8 @@ def training_step(
     """
     rewards = rm([entry[0] for entry in positive], [entry[0] for entry in negative])  # (2B, 1)
     pairs = zip(positive, negative, strict=True)
-    labels = torch.tensor([[float(entry[1])] for pair in pairs for entry in pair])  # (2B, 1)
+    gold = [[float(entry[1])] for pair in pairs for entry in pair]
+    labels = torch.tensor(gold, device=rewards.device)  # (2B, 1)
     loss = training_loss(rewards, labels)
     optimizer.zero_grad()
     loss.backward()

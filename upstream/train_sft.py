@@ -9,7 +9,7 @@ from goldrm.common.tensor_files import write_tensors
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.pipeline.stage import Run, run_stage
 from goldrm.task import dictionary
-from goldrm.task.task import TASKS
+from goldrm.task.params import TASKS
 from upstream.params import UpstreamParams
 from upstream.sft_training import corpus_sequences, training_sequences
 from upstream.sft_training import train_sft as train

@@ -17,6 +17,12 @@ def test_nothing_differs_after_a_run(project: Path):
     assert find_origins().differences == {}
 
 
+def test_stages_of_results_are_dvcs(project: Path):
+    written = {Path("data/first"): "first", Path("data/second"): "second"}
+    written |= {Path(f"metrics/{stage}.json"): stage for stage in ("first", "second")}
+    assert find_origins().written == written
+
+
 def test_fresh_clone_has_no_data(project: Path):
     shutil.rmtree(project / "data")
     shutil.rmtree(project / ".dvc/cache")

@@ -5,13 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from small_models import ROOT
 
 from goldrm.commands.origin import Origins
-from goldrm.commands.params import Params
 from goldrm.commands.run_summary import as_data, summarise
 from goldrm.common.errors import GoldrmError
-from goldrm.common.yaml_file import read_yaml
 
 STATISTICS = """\
 model,statistic,value,low,high,n,families
@@ -23,33 +20,33 @@ notebook,spearman,0.5,0.4,0.6,1200,80
 """
 
 
-@pytest.fixture
-def recipes(params: Params) -> list[str]:
-    return list(params.models)
+WRITTEN = {
+    "metrics/sft.json": "fetch_sft",
+    "metrics/plots/sft.csv": "fetch_sft",
+    "metrics/pairs.json": "generate_pairs",
+    "metrics/notebook.json": "train_rm@notebook",
+    "data/evaluation": "evaluate",
+    "metrics/eval.json": "evaluate",
+    "metrics/plots/statistics.csv": "evaluate",
+    "metrics/plots/probes.csv": "evaluate",
+    "metrics/plots/probes.png": "evaluate",
+    "metrics/plots/compared.png": "evaluate",
+    "metrics/policy/notebook.json": "optimize_policy@notebook",
+}
+METRICS = ["sft", "pairs", "notebook", "eval", "policy/notebook"]
 
 
-@pytest.fixture
-def metrics(recipes: list[str]) -> list[str]:
-    """Every metrics file of the pipeline, in the order of its stages."""
-    stages = read_yaml(ROOT / "dvc.yaml")["stages"].values()
-    paths = [
-        path
-        for stage in stages
-        for item in stage.get("do", stage).get("metrics", [])
-        for path in item
-    ]
-    of_all = [path.replace("${key}", key) for path in paths for key in recipes]
-    names = (path.removeprefix("metrics/").removesuffix(".json") for path in of_all)
-    return list(dict.fromkeys(names))
+def origins(differences: dict[str, str]) -> Origins:
+    return Origins(differences, {Path(path): stage for path, stage in WRITTEN.items()})
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: list[str]) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project after a run, in its root folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "metrics/plots").mkdir(parents=True)
     (tmp_path / "metrics/policy").mkdir()
-    for number, name in enumerate(metrics):
+    for number, name in enumerate(METRICS):
         (tmp_path / f"metrics/{name}.json").write_text(json.dumps({"a": number, "b": 0.5}))
     for name in ("probes.png", "compared.png", "probes.csv"):
         (tmp_path / "metrics/plots" / name).touch()
@@ -57,85 +54,59 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: list[str])
     return tmp_path
 
 
-ALL_HERE = Origins({})
+ALL_HERE = origins({})
 
 
 def git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], check=True)
 
 
-def test_summary_has_a_line_for_each_stage(metrics: list[str], recipes: list[str]):
-    policies = ["policy/token_damage", "policy/notebook", "policy/gold", "policy/sft"]
-    assert metrics == ["sft", "pairs", "token_damage", "notebook", "eval", *policies]
-    lines = summarise(recipes, ALL_HERE).splitlines()
+def test_summary_has_a_line_for_each_file_of_metrics():
+    lines = summarise(ALL_HERE).splitlines()
     expected = [
         [name, "a", str(number), "b", "0.5", "this", "folder's", "run"]
-        for number, name in enumerate(metrics)
+        for number, name in enumerate(METRICS)
     ]
-    assert [line.split() for line in lines[: len(metrics)]] == expected
+    assert [line.split() for line in lines[: len(METRICS)]] == expected
     for word in ("a ", "this "):  # in one column
-        assert len({line.rindex(word) for line in lines[: len(metrics)]}) == 1
+        assert len({line.rindex(word) for line in lines[: len(METRICS)]}) == 1
 
 
-def test_every_stage_with_metrics_has_a_line_under_its_own_name(recipes: list[str]):
-    """That of which DVC speaks; else a stage that didn't run here would pass for one that did."""
-    entries = read_yaml(ROOT / "dvc.yaml")["stages"]
-    stages = [
-        name if "foreach" not in stage else f"{name}@{recipe}"
-        for name, stage in entries.items()
-        if stage.get("do", stage).get("metrics")
-        for recipe in (recipes if "foreach" in stage else [""])
-    ]
-    lines = summarise(recipes, Origins(dict.fromkeys(stages, "changed: x"))).splitlines()
-    assert all(line.endswith("an earlier run's") for line in lines[: len(stages)])
-
-
-def test_lines_of_what_was_not_run_here_say_whose_they_are_and_why(
-    metrics: list[str], recipes: list[str]
-):
+def test_lines_of_what_was_not_run_here_say_whose_they_are_and_why():
     """After a clone and a partial run the other results are there, but not the models."""
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "--message", "results")
     Path("metrics/sft.json").write_text('{"a": 7}')
     Path("metrics/notebook.json").write_text('{"a": 8}')
-    origins = Origins(
-        {
-            "train_rm@token_damage": "missing: data/models/token_damage",
-            "train_rm@notebook": "changed: seed",
-            "evaluate": "missing: data/evaluation",
-        }
-    )
-    text = summarise(recipes, origins)
-    ends = [line.rsplit("  ", 1)[1] for line in text.splitlines()[: len(metrics)]]
+    differences = {"train_rm@notebook": "changed: seed", "evaluate": "missing: data/evaluation"}
+    text = summarise(origins(differences))
+    ends = [line.rsplit("  ", 1)[1] for line in text.splitlines()[: len(METRICS)]]
     assert ends == [
         *("this folder's run", "this folder's run"),
-        *("the commit's", "an earlier run's", "the commit's"),
-        *["this folder's run"] * 4,
+        *("an earlier run's", "the commit's", "this folder's run"),
     ]
     assert "accuracy on unseen pairs, with its interval  the commit's\n" in text
     assert "metrics/plots/probes.png  the commit's\n" in text
     lines = [line.split() for line in text.splitlines()]
-    assert ["train_rm@token_damage", "missing:", "data/models/token_damage"] in lines
+    assert ["evaluate", "missing:", "data/evaluation"] in lines
     assert ["train_rm@notebook", "changed:", "seed"] in lines
-    assert "dvc.lock" not in summarise(recipes, ALL_HERE)
+    assert "dvc.lock" not in summarise(ALL_HERE)
 
 
 def test_without_git_what_is_not_of_this_folder_is_of_an_earlier_run(
-    recipes: list[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    origins = Origins({"evaluate": "missing: data/evaluation"})
-    assert "an earlier run's" in summarise(recipes, origins)
+    missing = origins({"evaluate": "missing: data/evaluation"})
+    assert "an earlier run's" in summarise(missing)
     monkeypatch.setenv("PATH", "")
-    assert "an earlier run's" in summarise(recipes, origins)
+    assert "an earlier run's" in summarise(missing)
 
 
-def test_summary_has_accuracies_with_intervals_figures_and_tables(
-    project: Path, recipes: list[str]
-):
+def test_summary_has_accuracies_with_intervals_figures_and_tables(project: Path):
     (project / "metrics/plots/sft.csv").touch()
     (project / "metrics/plots/._sft.csv").touch()  # as macOS leaves it
-    text = summarise(recipes, ALL_HERE)
+    text = summarise(ALL_HERE)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert [line for line in lines if "(" in line and ")" in line and " pairs of " in line] == [
         "token_damage 0.988 (0.970 – 0.990) 1200 pairs of 80 families",
@@ -152,13 +123,13 @@ def test_summary_has_accuracies_with_intervals_figures_and_tables(
     assert text.index("dvc plots show") > text.index("probes.csv")
 
 
-def test_missing_metrics_are_named_and_the_others_shown(project: Path, recipes: list[str]):
+def test_missing_metrics_are_named_and_the_others_shown(project: Path):
     """Of a recipe that isn't trained yet, say."""
     (project / "metrics/notebook.json").unlink()
     (project / "metrics/plots/statistics.csv").unlink()
-    lines = summarise(recipes, ALL_HERE).splitlines()
-    assert " ".join(lines[3].split()) == "notebook missing: `dvc repro` makes it"
-    assert lines[2].split()[:3] == ["token_damage", "a", "2"]
+    lines = summarise(ALL_HERE).splitlines()
+    assert " ".join(lines[2].split()) == "notebook missing: `dvc repro` makes it"
+    assert lines[1].split()[:3] == ["pairs", "a", "1"]
     assert "accuracy on unseen pairs, with its interval  missing: `dvc repro` makes it" in lines
 
 
@@ -173,16 +144,16 @@ def test_missing_metrics_are_named_and_the_others_shown(project: Path, recipes: 
         b"model,statistic,value,low,high,n,families\n,accuracy,0.5,0.5,0.6,10,3\n",
     ],
 )
-def test_damaged_statistics_are_named(project: Path, recipes: list[str], content: bytes):
+def test_damaged_statistics_are_named(project: Path, content: bytes):
     (project / "metrics/plots/statistics.csv").write_bytes(content)
     with pytest.raises(GoldrmError, match=r"metrics/plots/statistics\.csv"):
-        summarise(recipes, ALL_HERE)
+        summarise(ALL_HERE)
 
 
-def test_scripts_get_the_same_numbers(project: Path, recipes: list[str], metrics: list[str]):
+def test_scripts_get_the_same_numbers(project: Path):
     (project / "metrics/notebook.json").unlink()
-    data = json.loads(json.dumps(as_data(recipes, Origins({"evaluate": "changed: seed"}))))
-    assert list(data["metrics"]) == metrics
+    data = json.loads(json.dumps(as_data(origins({"evaluate": "changed: seed"}))))
+    assert list(data["metrics"]) == METRICS
     assert data["metrics"]["sft"] == {"a": 0, "b": 0.5}
     assert data["metrics"]["notebook"] is None
     models = [(row["model"], row["value"], row["n"]) for row in data["accuracy"]]
@@ -190,4 +161,4 @@ def test_scripts_get_the_same_numbers(project: Path, recipes: list[str], metrics
     assert models == [*expected, ("log_prob", 0.5, 1200)]
     assert data["not_as_in_dvc_lock"] == {"evaluate": "changed: seed"}
     (project / "metrics/plots/statistics.csv").unlink()
-    assert as_data(recipes, ALL_HERE)["accuracy"] is None
+    assert as_data(ALL_HERE)["accuracy"] is None

@@ -19,8 +19,7 @@ from goldrm.task.dictionary import (
     load_source,
     read_tokens,
 )
-from goldrm.task.params import TaskName
-from goldrm.task.task import TASKS
+from goldrm.task.params import TASKS, TaskName
 
 NOTEBOOK = load_source(ROOT / "data/source/dictionary.json", max_value=100)
 WORDS = {

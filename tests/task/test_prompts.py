@@ -12,9 +12,8 @@ from tasks_by_hand import NOTEBOOKS_PROMPTS
 
 from goldrm.edits.kinds import KINDS, possible_edits, sizes_of
 from goldrm.edits.probes import equal_in_gold
-from goldrm.task.params import TaskParams
+from goldrm.task.params import TASKS, TaskParams
 from goldrm.task.prompts import Prompt, Prompts, split_text, words_of
-from goldrm.task.task import TASKS
 
 integers = st.lists(st.integers(0, 100), max_size=20).map(tuple)
 some_integers = st.lists(st.integers(0, 100), min_size=1, max_size=20).map(tuple)

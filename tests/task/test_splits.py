@@ -11,10 +11,9 @@ from tasks_by_hand import NOTEBOOKS_PROMPTS, any_series, with_series
 
 from goldrm.common.params import IntRange
 from goldrm.task.arithmetic_series import ArithmeticSeries, Series
-from goldrm.task.params import TaskParams
+from goldrm.task.params import TASKS, TaskParams
 from goldrm.task.prompts import Prompt, Prompts
 from goldrm.task.splits import SPLITS, Split, ids_in_split, split_of_family
-from goldrm.task.task import TASKS
 
 
 @pytest.fixture(scope="module")

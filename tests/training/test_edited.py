@@ -1,7 +1,8 @@
 """Edited completions are what they are said to be, with exact labels."""
 
 from collections import Counter
-from itertools import count
+from dataclasses import replace
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -117,6 +118,26 @@ def test_mistakes_are_the_likely_ones(task: Task):
     for values in counts:
         wrong = next(i for i, value in enumerate(values) if exact[i : i + 1] != (value,))
         assert values[wrong:] == tuple(range(values[wrong], 101))[: max(5 - wrong, 1)]
+
+
+def test_mistakes_of_answers_that_count_down_stay_in_the_range(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+):
+    """From 3, of four terms: whatever goes wrong, the next ones follow downwards, to 0 at most."""
+    down = replace(task.space[0], exact=(3, 2, 1, 0), step=-1)
+    monkeypatch.setattr(task, "space", [down])
+    anything = torch.ones(5, len(task.dictionary.tokens))
+    made = [answer.values for answer in edited(task, mistakes=200).mistakes(Group(0, 0), anything)]
+    wrong = {
+        next(i for i in range(5) if values[i : i + 1] != down.exact[i : i + 1]) for values in made
+    }
+    assert wrong == {0, 1, 2, 3, 4}
+    for values in made:
+        first = next(i for i in range(5) if values[i : i + 1] != down.exact[i : i + 1])
+        steps = {after - before for before, after in pairwise(values[first:])}
+        assert steps <= {-1}
+        assert min(values) >= 0
+        assert max(values) <= 100
 
 
 def test_groups_of_one_prompt_make_mistakes_of_their_own(task: Task, groups: list[Group]):

@@ -22,9 +22,9 @@ from goldrm.generation.params import DecoderName
 from goldrm.lm.model import Backbone
 from goldrm.lm.sizes import BackboneSizes
 from goldrm.task.dictionary import Dictionary
-from goldrm.task.params import TaskParams
+from goldrm.task.params import TASKS, TaskParams
 from goldrm.task.splits import split_of_family
-from goldrm.task.task import TASKS, prompts_of
+from goldrm.task.task import prompts_of
 from upstream.params import SftPhaseParams, SftTrainParams
 from upstream.sft_training import IGNORED, Sequence, _batch, train_sft, training_sequences
 

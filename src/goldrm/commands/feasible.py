@@ -19,8 +19,9 @@ from goldrm.reward_model.build import refuse_missing_layers
 from goldrm.sft.source import fetch_sft
 from goldrm.task import dictionary
 from goldrm.task.dictionary import Dictionary
+from goldrm.task.params import TASKS
 from goldrm.task.splits import SPLITS
-from goldrm.task.task import TASKS, Task
+from goldrm.task.task import Task
 from goldrm.training.params import refuse_unranked
 
 # What stages write, and DVC removes before they do.

@@ -25,9 +25,11 @@ class Origins:
 
     Attributes:
         differences: stage → in words; no entry where nothing differs from dvc.lock.
+        written: each file and folder that a stage writes → the stage, in dvc.yaml's order.
     """
 
     differences: dict[str, str]
+    written: dict[Path, str]
 
     def of(self, stage: str, result: Path) -> str:
         """Where a stage's result comes from."""
@@ -44,13 +46,15 @@ def find_origins() -> Origins:
     """
     try:
         with Repo(config={"core": {"no_scm": True}}) as repo:
-            found = {stage.addressing: _difference(stage) for stage in repo.index.stages}
+            stages = repo.index.stages
+            found = {stage.addressing: _difference(stage) for stage in stages}
+            written = {Path(str(out)): each.addressing for each in stages for out in each.outs}
     except (DvcException, SCMError, OSError) as error:
         raise GoldrmError(
             f"DVC can't tell what was run in this folder: {' '.join(str(error).split())}. "
             "`goldrm check` may say more."
         ) from None
-    return Origins({stage: words for stage, words in found.items() if words})
+    return Origins({stage: words for stage, words in found.items() if words}, written)
 
 
 def _difference(stage: Any) -> str:

@@ -38,7 +38,6 @@ def try_preset(
     has the notebook's debug sizes. The project's own results stay as they are.
     """
     from goldrm.commands.origin import find_origins
-    from goldrm.commands.params import load_params
     from goldrm.commands.run_summary import summarise
 
     folder = WORK / preset
@@ -51,7 +50,7 @@ def try_preset(
     if done.returncode:
         raise GoldrmError(f"`dvc repro` failed in {folder}. Mend what it says above.")
     os.chdir(folder)
-    typer.echo(summarise(list(load_params().models), find_origins()), nl=False)
+    typer.echo(summarise(find_origins()), nl=False)
     typer.echo(f"It is all in {folder}; `cd` there for these commands.", err=True)
 
 

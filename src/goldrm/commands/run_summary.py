@@ -23,42 +23,36 @@ next     dvc plots show                          all plots on one page
 MISSING = "missing: `dvc repro` makes it"
 
 
-def summarise(recipes: Sequence[str], origins: Origins) -> str:
+def summarise(origins: Origins) -> str:
     """Metrics by stage, test accuracies with intervals, where to look, and what to try next.
 
     Args:
-        recipes: names of the reward models.
-        origins: say of a stage's result where it comes from.
+        origins: say which stage a result is of, and where it comes from.
 
     Raises:
         GoldrmError: when a file is damaged.
     """
-    stages = _stages(recipes)
-    rows = [(name, *_metrics_line(name, stage, origins)) for name, stage in stages.items()]
+    rows = [(name, *_metrics_line(path, origins)) for name, path in _files(origins).items()]
     lines = _in_columns(rows)
     lines += ["", *_accuracies(PLOTS / "statistics.csv", origins), ""]
-    lines += [*_differences(origins.differences), *_plots(stages, origins)]
+    lines += [*_differences(origins.differences), *_plots(origins)]
     return "\n".join(lines) + "\n" + NEXT
 
 
-def as_data(recipes: Sequence[str], origins: Origins) -> dict[str, Any]:
+def as_data(origins: Origins) -> dict[str, Any]:
     """The same numbers: each metrics file's, and the rows of statistics.csv."""
-    metrics = {name: _metrics(METRICS / f"{name}.json") for name in _stages(recipes)}
+    metrics = {name: _metrics(path) for name, path in _files(origins).items()}
     path = PLOTS / "statistics.csv"
     rows = json.loads(_accuracy_rows(path).to_json(orient="records")) if path.exists() else None
     return {"metrics": metrics, "accuracy": rows, "not_as_in_dvc_lock": origins.differences}
 
 
-def _stages(recipes: Sequence[str]) -> dict[str, str]:
-    """Name of a metrics file → the stage that writes it."""
+def _files(origins: Origins) -> dict[str, Path]:
+    """The stages' files of metrics by their names, such as policy/notebook."""
     return {
-        "sft": "fetch_sft",
-        "pairs": "generate_pairs",
-        **{recipe: f"train_rm@{recipe}" for recipe in recipes},
-        "eval": "evaluate",
-        **{f"policy/{recipe}": f"optimize_policy@{recipe}" for recipe in recipes},
-        "policy/gold": "optimize_gold",
-        "policy/sft": "compare_policies",
+        path.relative_to(METRICS).with_suffix("").as_posix(): path
+        for path in origins.written
+        if path.is_relative_to(METRICS) and path.suffix == ".json"
     }
 
 
@@ -70,13 +64,14 @@ def _in_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _metrics_line(name: str, stage: str, origins: Origins) -> tuple[str, str]:
+def _metrics_line(path: Path, origins: Origins) -> tuple[str, str]:
     """A stage's metrics, and where they come from."""
-    path = METRICS / f"{name}.json"
     values = _metrics(path)
     if values is None:
         return MISSING, ""
-    return "  ".join(f"{name} {value}" for name, value in values.items()), origins.of(stage, path)
+    return "  ".join(f"{name} {value}" for name, value in values.items()), origins.of(
+        origins.written[path], path
+    )
 
 
 def _metrics(path: Path) -> dict[str, Any] | None:
@@ -124,15 +119,14 @@ def _differences(differences: Mapping[str, str]) -> list[str]:
     return ["not as in dvc.lock; `dvc repro` brings it up to date", *lines, ""]
 
 
-def _plots(stages: Mapping[str, str], origins: Origins) -> list[str]:
+def _plots(origins: Origins) -> list[str]:
     """Figures and tables, a line for each kind and stage."""
     lines: list[str] = []
     for kind in ("png", "csv"):
         made: dict[str, list[Path]] = {}
-        for path in sorted(PLOTS.glob(f"[!.]*.{kind}")):
-            of_policies = path.stem in ("policy", "policy_over_estimates")
-            other = "compare_policies" if of_policies else "evaluate"
-            made.setdefault(stages.get(path.stem, other), []).append(path)
+        for path, stage in sorted(origins.written.items()):
+            if path.match(f"{PLOTS}/*.{kind}") and path.exists():
+                made.setdefault(stage, []).append(path)
         for stage, paths in made.items():
             lines.append(f"{', '.join(map(str, paths))}  {origins.of(stage, paths[0])}")
     return [f"{'' if number else 'look':<9}{line}" for number, line in enumerate(lines)]

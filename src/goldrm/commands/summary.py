@@ -10,11 +10,10 @@ from goldrm.commands.options import Json
 def summary(as_json: Json = False) -> None:
     """Print the metrics and where they come from, where the figures are, and what to try next."""
     from goldrm.commands.origin import find_origins
-    from goldrm.commands.params import load_params
     from goldrm.commands.run_summary import as_data, summarise
 
-    recipes, origins = list(load_params().models), find_origins()
+    origins = find_origins()
     if as_json:
-        typer.echo(json.dumps(as_data(recipes, origins), indent=2))
+        typer.echo(json.dumps(as_data(origins), indent=2))
     else:
-        typer.echo(summarise(recipes, origins), nl=False)
+        typer.echo(summarise(origins), nl=False)

@@ -5,10 +5,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from goldrm.common.params import LocalSource, Section, Seed
-from goldrm.task.arithmetic_series import ArithmeticSeriesParams
-from goldrm.task.sorting import SortingParams
+from goldrm.task.arithmetic_series import ArithmeticSeries, ArithmeticSeriesParams
+from goldrm.task.prompts import Prompts
+from goldrm.task.sorting import Sorting, SortingParams
 
 TaskName = Literal["arithmetic_series", "sorting"]
+TASKS: dict[TaskName, type[Prompts]] = {"arithmetic_series": ArithmeticSeries, "sorting": Sorting}
 
 
 class VocabularyParams(Section):

@@ -1,7 +1,7 @@
 """What a task is: numbered prompts with their families, exact answers and errors of other answers.
 
 `arithmetic_series` and `sorting` are two. For one of your own write a module like them, and add its
-section and class in `params` and `task`; docs/contributing.md shows how.
+section and class in `params`; docs/contributing.md shows how.
 """
 
 import re

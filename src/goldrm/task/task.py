@@ -7,15 +7,12 @@ from functools import cache
 import pandas as pd
 
 from goldrm.common.errors import GoldrmError
-from goldrm.task.arithmetic_series import ArithmeticSeries
 from goldrm.task.dictionary import Dictionary
 from goldrm.task.gold_reward import gold_reward
-from goldrm.task.params import GoldRewardParams, TaskName, TaskParams
+from goldrm.task.params import TASKS, GoldRewardParams, TaskParams
 from goldrm.task.prompts import Prompts, split_text
-from goldrm.task.sorting import Sorting
 from goldrm.task.splits import SPLITS, Split, ids_in_split, split_of_family
 
-TASKS: dict[TaskName, type[Prompts]] = {"arithmetic_series": ArithmeticSeries, "sorting": Sorting}
 LABELLED_COLUMNS = {
     "group": "int64",
     "prompt_id": "int64",

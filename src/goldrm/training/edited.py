@@ -83,6 +83,7 @@ class EditedCompletions:
             weights = wrong.sum(dim=1).tolist() if rng.random() >= ANYWHERE_SHARE else None
             [position] = rng.choices(range(len(wrong)), weights)
             [value] = rng.choices(range(max_value + 1), wrong[position].tolist())
-            end = value + max(len(exact) - position, 1) * prompt.step
-            rest = range(value, min(end, max_value + 1), prompt.step)
-            yield Answer(*group, (*exact[:position], *rest))
+            terms = range(max(len(exact) - position, 1))
+            rest = (value + prompt.step * i for i in terms)
+            in_range = (term for term in rest if 0 <= term <= max_value)
+            yield Answer(*group, (*exact[:position], *in_range))
