@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -577,6 +578,7 @@ def test_damaged_note_of_the_environment_is_written_again(project: Path, content
 
 def test_summary_shows_metrics_and_figures(project: Path):
     (project / ".dvc").mkdir()
+    shutil.copy(ROOT / "dvc.yaml", project)  # says what each stage writes
     result = invoke("summary")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -584,7 +586,7 @@ def test_summary_shows_metrics_and_figures(project: Path):
         shown = "  ".join(f"{name} {value}" for name, value in values.items())
         assert re.split("  +", line, maxsplit=1)[0] == stage
         assert f"  {shown}  " in line
-        assert line.endswith("  this folder's run")
+        assert line.endswith("  an earlier run's")  # there is no dvc.lock
     assert "token_damage  0.988  (0.970 – 0.990)  1200 pairs of 80 families" in result.stdout
     assert "notebook      0.750  (0.700 – 0.800)  1200 pairs of 80 families" in result.stdout
     assert "metrics/plots/learning_curves.png" in result.stdout
@@ -600,6 +602,7 @@ def test_summary_outside_of_a_dvc_project_is_a_sentence():
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"3", b"[" * 100_000])
 def test_summary_of_damaged_metrics_names_them(project: Path, content: bytes):
     (project / ".dvc").mkdir()
+    shutil.copy(ROOT / "dvc.yaml", project)
     (project / "metrics/eval.json").write_bytes(content)
     assert "metrics/eval.json is damaged" in sentence_of("summary")
 
