@@ -62,6 +62,16 @@ def test_policy_is_looked_at_now_and_then_and_at_the_end(objective: Objective, r
     assert optimised.state.keys() == objective.frozen.state_dict().keys()
 
 
+def test_weights_share_no_memory(objective: Objective, run: Run, resume_point: ResumePoint):
+    """Else an interrupted run, when it goes on, sends all of it once for each of them."""
+    optimised = run(changed(objective, steps=3))
+    saved = resume_point.load()
+    assert saved is not None
+    for state in (optimised.state, saved["policy"]):
+        for tensor in state.values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
 def test_it_ends_where_the_kl_on_training_prompts_is_too_high(objective: Objective, run: Run):
     """The first batch's is 0, the second's isn't."""
     optimised = run(changed(objective, stop_kl=1e-4))

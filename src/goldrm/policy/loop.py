@@ -1,12 +1,13 @@
 """The optimisation of a policy, step by step, with looks between; it goes on after a kill."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from goldrm.common.adamw import AdamW
@@ -56,12 +57,25 @@ class Training:
 
     def take(self, gradient: Tensor, max_norm: float) -> None:
         """Step along a gradient, clipped to a norm."""
-        parameters = list(self.policy.parameters())
-        parts = gradient.split([each.numel() for each in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter).to(parameter.device)
-        nn.utils.clip_grad_norm_(parameters, max_norm)
+        for parameter, part in self._parts(gradient):
+            parameter.grad = part.to(parameter.device)
+        nn.utils.clip_grad_norm_(self.policy.parameters(), max_norm)
         self.optimizer.step()
+
+    def set_weights(self, weights: Tensor) -> None:
+        """Give the policy's parameters values that stand in one row.
+
+        They are copied: parameters that share memory would each be sent with all of it.
+        """
+        with torch.no_grad():
+            for parameter, part in self._parts(weights):
+                parameter.copy_(part)
+
+    def _parts(self, row: Tensor) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        parameters = list(self.policy.parameters())
+        parts = row.split([each.numel() for each in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            yield parameter, part.view_as(parameter)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on."""
@@ -154,8 +168,7 @@ def _take_step(training: Training, objective: Objective, workers: Workers) -> bo
     (weights,) = workers.broadcast((weights,) if workers.is_leader else None)
     if weights is None:
         return False
-    device = policy.token_prediction.weight.device
-    nn.utils.vector_to_parameters(weights.to(device), policy.parameters())
+    training.set_weights(weights)
     training.step += 1
     return True
 
