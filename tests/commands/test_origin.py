@@ -20,7 +20,11 @@ def test_nothing_differs_after_a_run(project: Path):
 def test_stages_of_results_are_dvcs(project: Path):
     written = {Path("data/first"): "first", Path("data/second"): "second"}
     written |= {Path(f"metrics/{stage}.json"): stage for stage in ("first", "second")}
-    assert find_origins().written == written
+    origins = find_origins()
+    assert origins.written == written
+    assert origins.of(Path("data/first")) == "this folder's run"
+    assert origins.of(Path("data/second/a")) == "this folder's run"
+    assert origins.of(Path("params.yaml")) == ""
 
 
 def test_fresh_clone_has_no_data(project: Path):

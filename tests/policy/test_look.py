@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -27,6 +28,7 @@ def test_summary_by_hand(task: Task):
             "completion": ["a", "b", "c", "c"],
             "reward": [6.0, 7.0, 5.0, 5.0],
             "gold_reward": [3.0, 5.0, 4.0, 4.0],
+            "spread": [1.0, 1.0, 0.0, 0.0],
             "kl": [0.5, 1.5, 1.0, 2.0],
             "entropy": [2.0, 4.0, 3.0, 3.0],
             "actions": [6, 6, 4, 8],
@@ -73,10 +75,17 @@ def test_the_frozen_model_has_no_distance_from_itself(
 def test_rewards_are_shown_on_the_gold_scale(
     objective: Objective, gold_reward: RewardFunction, task: Task
 ):
-    """What teaches the policy is what it was."""
+    """What teaches the policy is what it was, and so is its spread, even if the line is flat."""
     own = replace(objective, gold_scale=Line(slope=2.0, intercept=-3.0))
     rows = look(own.frozen, own, gold_reward, drawn_prompts(task, "test", 11, seed=0), ALONE)
     assert rows["reward"].tolist() == (2 * rows["gold_reward"] - 3).tolist()
+    spread = rows.groupby("group")["gold_reward"].transform(np.ptp)
+    assert rows["spread"].tolist() == spread.tolist()
+    assert spread.any()
+    flat = replace(objective, gold_scale=Line(slope=0.0, intercept=4.0))
+    rows = look(own.frozen, flat, gold_reward, drawn_prompts(task, "test", 11, seed=0), ALONE)
+    assert set(rows["reward"]) == {4.0}
+    assert rows["spread"].tolist() == spread.tolist()
     policy = Training(own.frozen, own.params).policy
     gradients = [step_gradient(policy, each, 0, ALONE) for each in (objective, own)]
     assert torch.equal(*(found.gradient for found in gradients if found))

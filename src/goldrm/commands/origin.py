@@ -31,8 +31,12 @@ class Origins:
     differences: dict[str, str]
     written: dict[Path, str]
 
-    def of(self, stage: str, result: Path) -> str:
-        """Where a stage's result comes from."""
+    def of(self, result: Path) -> str:
+        """Where a file comes from; empty where no stage writes it or the folder that it is in."""
+        around = (result, *result.parents)
+        stage = next((self.written[path] for path in around if path in self.written), None)
+        if stage is None:
+            return ""
         if stage not in self.differences:
             return "this folder's run"
         return "the commit's" if _is_committed(result) else "an earlier run's"

@@ -69,9 +69,7 @@ def _metrics_line(path: Path, origins: Origins) -> tuple[str, str]:
     values = _metrics(path)
     if values is None:
         return MISSING, ""
-    return "  ".join(f"{name} {value}" for name, value in values.items()), origins.of(
-        origins.written[path], path
-    )
+    return "  ".join(f"{name} {value}" for name, value in values.items()), origins.of(path)
 
 
 def _metrics(path: Path) -> dict[str, Any] | None:
@@ -95,7 +93,7 @@ def _accuracies(path: Path, origins: Origins) -> list[str]:
     rows = _accuracy_rows(path)
     try:
         width = rows["model"].str.len().max()
-        return [f"{title}  {origins.of('evaluate', path)}"] + [
+        return [f"{title}  {origins.of(path)}"] + [
             f"  {row.model:<{width}}  {row.value:.3f}  ({row.low:.3f} – {row.high:.3f})  "
             f"{row.n} pairs of {row.families} families"
             for row in rows.itertuples()
@@ -127,8 +125,8 @@ def _plots(origins: Origins) -> list[str]:
         for path, stage in sorted(origins.written.items()):
             if path.match(f"{PLOTS}/*.{kind}") and path.exists():
                 made.setdefault(stage, []).append(path)
-        for stage, paths in made.items():
-            lines.append(f"{', '.join(map(str, paths))}  {origins.of(stage, paths[0])}")
+        for paths in made.values():
+            lines.append(f"{', '.join(map(str, paths))}  {origins.of(paths[0])}")
     return [f"{'' if number else 'look':<9}{line}" for number, line in enumerate(lines)]
 
 

@@ -51,9 +51,9 @@ def look(
     Returns:
         To the leading process, a row a sampled completion; empty to the others: group: number of
         its prompt; prompt_id; completion: as it was written; reward, on the gold reward's scale;
-        gold_reward; kl and entropy,
-        summed over its actions, in nats; actions: how many tokens, the end token included; exact:
-        whether the prompt's greedy completion is.
+        gold_reward; spread: of the rewards of its prompt's completions, from lowest to highest, as
+        the policy learns from them; kl and entropy, summed over its actions, in nats; actions: how
+        many tokens, the end token included; exact: whether the prompt's greedy completion is.
     """
 
     def work(chunk: int) -> pd.DataFrame:
@@ -81,14 +81,16 @@ def _looked_at(
     groups = rollouts.prompt.tolist()
     answered = [prompt_ids[group] for group in groups]
     completions = rollouts.without_end(policy.sizes.eos_int)
+    rewards = pd.Series(objective.reward(answered, completions))
     of = objective.likelihoods(policy, rollouts)
     distinct = pd.DataFrame(
         {
             "group": groups,
             "prompt_id": answered,
             "completion": list(map(task.dictionary.decode, completions)),
-            "reward": objective.gold_scale(np.array(objective.reward(answered, completions))),
+            "reward": objective.gold_scale(rewards.to_numpy()),
             "gold_reward": gold_reward(answered, completions),
+            "spread": rewards.groupby(groups).transform(np.ptp),
             "kl": of.kl.cpu().numpy(),
             "entropy": of.entropy.cpu().numpy(),
             "actions": list(map(len, rollouts.actions)),
@@ -121,7 +123,6 @@ def summary(
     gain = looked_at[["gold_reward", "exact"]].astype(float) - start[["gold_reward", "exact"]]
     bootstrap = Bootstrap(RESAMPLES, CONFIDENCE, seed)
     exact_gain = bootstrap.mean(gain["exact"].to_numpy()[first], families[first])
-    spread = looked_at.groupby("group")["reward"].agg(np.ptp)
     means = {
         "kl": looked_at["kl"].mean(),
         "reward": looked_at["reward"].mean(),
@@ -129,7 +130,7 @@ def summary(
         "exact_match": looked_at["exact"][first].mean(),
         "length": looked_at["actions"].mean(),
         "entropy": looked_at["entropy"].sum() / looked_at["actions"].sum(),
-        "without_spread": (spread == 0).mean(),
+        "without_spread": (looked_at["spread"][first] == 0).mean(),
     }
     return {
         **{name: float(value) for name, value in means.items()},

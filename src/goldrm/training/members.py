@@ -158,9 +158,11 @@ def train_members(
     if not workers.is_leader:
         return None
     states = [outcome.state for outcome in trained]
-    for readout, state in zip(readouts, states, strict=True):
-        readout.to(device).load_state_dict(state)
-    gold_scale = SAME if on_gold_scale else _gold_scale(readouts, recipe.ensemble, work)
+    gold_scale = SAME
+    if not on_gold_scale:
+        for readout, state in zip(readouts, states, strict=True):
+            readout.to(device).load_state_dict(state)
+        gold_scale = _gold_scale(readouts, recipe.ensemble, work)
     return TrainedMembers(states, trained[0], table, gold_scale)
 
 

@@ -96,8 +96,7 @@ def _shown(project: Project, origins: Origins) -> Iterator[Shown]:
     """All that stands on the page, in its order."""
 
     def source(path: Path) -> str:
-        stage = project.stage_of(path)
-        return str(path) if stage is None else f"{path}, {origins.of(stage, path)}"
+        return ", ".join(filter(None, (str(path), origins.of(path))))
 
     def result(name: str, title: str, path: Path, table: Callable[[], Table]) -> Shown:
         try:

@@ -67,12 +67,6 @@ class Project:
     stages: list[Stage]
     plots: list[Plot]
 
-    def stage_of(self, path: Path) -> str | None:
-        """The name of the stage that writes a file, or the folder that it is in; None: none."""
-        either = {path, *path.parents}
-        writing = (stage.name for stage in self.stages if not either.isdisjoint(stage.written))
-        return next(writing, None)
-
 
 def read_project() -> Project:
     """What dvc.yaml, dvc.lock and metrics/plots hold.

@@ -72,7 +72,7 @@ def stages(project: Project, origins: Origins) -> Table:
 
 def _whose(stage: Stage, origins: Origins) -> str:
     result = [*stage.metrics, *stage.written][0]
-    return origins.of(stage.name, result) if result.exists() else "missing"
+    return origins.of(result) if result.exists() else "missing"
 
 
 def lock(project: Project) -> Table:
