@@ -36,6 +36,7 @@ import notebook_reference as notebook
 from goldrm.common.device import rows_together
 from goldrm.common.random_streams import random_stream
 from goldrm.generation.params import SamplingParams
+from goldrm.generation.preferences import PreferenceDataset
 from goldrm.generation.split_sampling import SplitSampler
 from goldrm.reward_model.build import empty_readout
 from goldrm.reward_model.last_token import LastTokenReadout
@@ -48,6 +49,7 @@ from goldrm.training.params import TrainingParams
 
 RESULTS = Path("benchmarks/results.md")
 PAIRS = 500  # the notebook's
+COLLECTED = 4096  # completions
 CHUNKS = 6  # whose distinct completions are at least as many as are scored together
 TASKS = 2  # chunks that each process makes in a turn
 EPOCHS = 100  # of the readout's training in a turn: shorter ones measure how it gets going
@@ -220,6 +222,25 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     yield Row("hidden states, prompts' tokens", "completions/s", None, of_prompts, limit)
 
 
+def collect(answers: list[tuple[int, int, tuple[int, ...]]]) -> int:
+    """Gold rewards and different pairs of completions; how many."""
+    task = Frozen.load().task
+    PreferenceDataset("train", len(answers), task).collect(task.labelled(answers))
+    return len(answers)
+
+
+def collecting(bench: Bench) -> Iterator[Row]:
+    """What Python costs a completion behind the language model, in a chunk as large as a GPU's."""
+    params = bench.frozen.params.sampling
+    chunks = COLLECTED // (params.chunk_size * params.completions_per_prompt)
+    sampled = pd.concat([sampled_chunk(index, params) for index in range(chunks)])
+    columns = (sampled[name].tolist() for name in ("group", "prompt_id", "completion"))
+    rows = zip(*columns, strict=True)
+    answers = [(group, prompt_id, tuple(map(int, text.split()))) for group, prompt_id, text in rows]
+    (rate,) = bench.rates(bench.as_a_stage(collect, answers))
+    yield Row(f"gold rewards and pairs, {COLLECTED:,} together", "completions/s", None, rate, None)
+
+
 @dataclass(frozen=True)
 class Head:
     """The notebook's head and recipe, on as many completions, in training."""
@@ -355,7 +376,7 @@ def main(
         side_by_side(1, runtime.processes * runtime.threads) as process,
     ):
         bench = Bench(frozen, lm, processes, process, repetitions=1 if quick else 5)
-        works = (sampling, hidden_states, training, policy_step, nothing_to_do)
+        works = (sampling, collecting, hidden_states, training, policy_step, nothing_to_do)
         rows = [row for work in works for row in work(bench)]
     gemm = timed(lambda: limits.multiply(layer(frozen, 1024)))() / 1e9
     measured = section(

@@ -21,8 +21,8 @@ def write_small_tables(folder: Path, task: Task, recipes: list[str]) -> None:
     """
     for split in ("train", "test"):
         completions = _completions(split, task)
-        pairs = preference_pairs(completions, task)
         labelled = task.with_prompts(completions)
+        pairs = preference_pairs(labelled, task)
         write_parquet(folder / f"data/pairs/{split}.parquet", pairs)
         columns = [*task.prompt_columns, *COMPLETION_COLUMNS]
         write_parquet(folder / f"data/completions/{split}.parquet", labelled[columns])

@@ -4,18 +4,18 @@ import math
 
 import pandas as pd
 import pytest
-from completions_by_hand import TWO_TO_TEN, completions_of
+from completions_by_hand import TWO_TO_TEN, completions_of, pairs_among
 from hypothesis import given
 from hypothesis import strategies as st
 from notebook_reference import gold_rewards
 
-from goldrm.generation.pairs import PAIR_COLUMNS, preference_pairs
+from goldrm.generation.pairs import PAIR_COLUMNS
 from goldrm.task.arithmetic_series import Series
 from goldrm.task.task import Task
 
 
 def pairs_of(task: Task, prompt: Series, *texts: str) -> list[tuple[str, str]]:
-    pairs = preference_pairs(completions_of(task, prompt, *texts), task)
+    pairs = pairs_among(task, completions_of(task, prompt, *texts))
     return list(zip(pairs["chosen"], pairs["rejected"], strict=True))
 
 
@@ -27,7 +27,7 @@ def test_pairs_are_the_notebooks_where_lengths_are_equal(task: Task, data: st.Da
     first, second = (list(data.draw(st.tuples(*near))) for _ in range(2))
     texts = [" ".join(map(str, series)) for series in (first, second)]
 
-    pairs = preference_pairs(completions_of(task, prompt, *texts), task)
+    pairs = pairs_among(task, completions_of(task, prompt, *texts))
 
     rewards = gold_rewards(exact, first, second)
     if rewards[0] == rewards[1]:
@@ -44,8 +44,8 @@ def test_pairs_are_the_notebooks_where_lengths_are_equal(task: Task, data: st.Da
 @pytest.mark.parametrize("better_first", [True, False])
 def test_pair_by_hand(task: Task, better_first: bool):
     texts = ["2 4 6 8 10", "2 4 6 8 16"]
-    pairs = preference_pairs(
-        completions_of(task, TWO_TO_TEN, *(texts if better_first else reversed(texts))), task
+    pairs = pairs_among(
+        task, completions_of(task, TWO_TO_TEN, *(texts if better_first else reversed(texts)))
     )
     assert list(pairs.columns) == [*task.prompt_columns, *PAIR_COLUMNS]
     (row,) = pairs.to_dict("records")
@@ -67,8 +67,8 @@ def test_pair_by_hand(task: Task, better_first: bool):
 
 
 def test_columns_have_their_types_even_without_pairs(task: Task):
-    full = preference_pairs(completions_of(task, TWO_TO_TEN, "2", "4"), task)
-    empty = preference_pairs(completions_of(task, TWO_TO_TEN, "2", "2"), task)
+    full = pairs_among(task, completions_of(task, TWO_TO_TEN, "2", "4"))
+    empty = pairs_among(task, completions_of(task, TWO_TO_TEN, "2", "2"))
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
     assert full.dtypes.astype(str).to_dict() == task.prompt_columns | PAIR_COLUMNS
@@ -79,7 +79,7 @@ def test_completion_without_integers_makes_no_pair(task: Task, empty: str):
     completions = completions_of(task, TWO_TO_TEN, empty, "2 4 6 8 10")
     assert math.isnan(completions["gold_reward"][0])
     assert not completions["exact"][0]
-    assert preference_pairs(completions, task).empty
+    assert pairs_among(task, completions).empty
 
 
 def test_equal_gold_rewards_make_no_pair(task: Task):
@@ -107,4 +107,4 @@ def test_completions_of_different_prompts_make_no_pair(task: Task):
             completions_of(task, TWO_TO_TEN, "2 4 6 8 16", group=1),
         ]
     )
-    assert preference_pairs(completions, task).empty
+    assert pairs_among(task, completions).empty

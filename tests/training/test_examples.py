@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from completions_by_hand import NO_PREFERENCES
+from completions_by_hand import NO_PREFERENCES, pairs_among
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from notebook_reference import gold_rewards
@@ -148,10 +148,9 @@ def test_num_pairs_is_exact_for_two_completions_a_prompt(
     """They are the first ones, as the notebook's 500; all where there are fewer."""
     completions = sampled(task, texts)
     asked = data.model_copy(update={"num_pairs": num_pairs, "ties": False})
-    found = preference_pairs(
-        table_of(training_set(completions, NO_PREFERENCES, task, asked, seed=0)), task
-    )
-    assert_frame_equal(found, preference_pairs(completions, task)[:num_pairs])
+    found = table_of(training_set(completions, NO_PREFERENCES, task, asked, seed=0))
+    pairs = pairs_among(task, found.drop(columns="prompt"))
+    assert_frame_equal(pairs, preference_pairs(completions, task)[:num_pairs])
 
 
 def test_validation_set_is_each_sampled_completion_once(task: Task):

@@ -33,10 +33,9 @@ class ParquetBuffer:
         return self._rows
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Add rows, which may have more columns."""
+        """Add rows with the table's types, which may have more columns."""
         self._rows += len(rows)
-        fitting = rows[list(self._columns)].astype(self._columns)
-        self._pending = pd.concat([self._pending, fitting], ignore_index=True)
+        self._pending = pd.concat([self._pending, rows[list(self._columns)]], ignore_index=True)
         self._flush(ROW_GROUP)
 
     def content(self) -> bytes:

@@ -36,14 +36,17 @@ def sample_completions(
         Columns of `Task.labelled`; the i-th prompt's are group i.
     """
     backbone.train(sampling.dropout).to(getattr(torch, sampling.dtype))
-    repeated = [prompt_id for prompt_id in prompt_ids for _ in range(copies)]
-    prompts = [task.dictionary.encode(task.space[i].text) for i in repeated]
+    prompts = [task.dictionary.encode(task.space[i].text) for i in prompt_ids]
+    groups = [group for group in range(len(prompts)) for _ in range(copies)]
     completions = complete(
-        backbone, prompts, sampling.decoder, sampling.temperature, sampling.max_new_tokens
+        backbone,
+        [prompts[group] for group in groups],
+        sampling.decoder,
+        sampling.temperature,
+        sampling.max_new_tokens,
     )
     answers = map(task.dictionary.integers_in, completions)
-    groups = (row // copies for row in range(len(repeated)))
-    return task.labelled(zip(groups, repeated, answers, strict=True))
+    return task.labelled(zip(groups, [prompt_ids[i] for i in groups], answers, strict=True))
 
 
 def sample_of_prompts(

@@ -51,10 +51,10 @@ class PreferenceDataset:
         """
         both = [*zip(chunk["prompt_id"].tolist(), chunk["completion"].tolist(), strict=True)]
         belongs = {each: self._belongs(*each) for each in set(both)}
-        completions = chunk.loc[[belongs[each] for each in both]]
+        completions = self._task.with_prompts(chunk.loc[[belongs[each] for each in both]])
         pairs = self._new(preference_pairs(completions, self._task))
         self.pairs.append(pairs)
-        self.completions.append(self._task.with_prompts(completions.dropna(subset="gold_reward")))
+        self.completions.append(completions.dropna(subset="gold_reward"))
         self._prompt_ids.update(pairs["prompt_id"].tolist())
         self._count(pairs, completions, len(chunk))
 

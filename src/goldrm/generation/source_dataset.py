@@ -86,7 +86,8 @@ class SourceDataset:
                 new.append(pair)
                 self._count_agreement(pair)
             self._seen.add(key)
-        self.preferences.append(pd.DataFrame(new, columns=list(SourcePair._fields)))
+        rows = pd.DataFrame(new, columns=list(SourcePair._fields))
+        self.preferences.append(rows.astype(PREFERENCE_COLUMNS))
 
     def _is_unseen(self, pair: SourcePair) -> bool:
         """Whether a pair is about another split's family: by its prompt, or by what it spells."""
