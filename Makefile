@@ -63,7 +63,7 @@ overoptimization: setup  ## gold reward against KL: policies and the best of n, 
 second-round: setup  ## pairs of the optimised policy as well, and again, three seeds
 	python benchmarks/second_round.py
 
-leaderboard: setup  ## recipes × tasks, into docs/leaderboard.md (minutes after make repro)
+leaderboard: setup  ## recipes × tasks, into docs/leaderboard.md (a quarter of an hour after make repro)
 	python benchmarks/leaderboard.py sorting
 
 peers: .venv-hf/installed  ## TRL's RewardTrainer, GRPOTrainer and transformers.generate beside ours (about 7 minutes on 2 cores)
