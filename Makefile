@@ -23,7 +23,7 @@ repro: setup  ## train and evaluate the reward model
 	@goldrm report
 	@goldrm summary
 
-demo: setup  ## all stages in under a minute, in .work/try/demo
+demo: setup  ## all stages in about a minute, in .work/try/demo
 	@goldrm try demo
 
 debug: setup  ## all stages at the notebook's debug sizes, in .work/try/debug
