@@ -182,7 +182,7 @@ def read_prompts(texts: tuple[list[str], list[str]]) -> int:
     backbone, encode = frozen.backbone.float(), frozen.task.dictionary.encode
     prompts, completions = ([encode(text) for text in column] for column in texts)
     how = reading(frozen)
-    return len(how.read(how.reader(backbone), prompts, completions).token_counts)
+    return len(how.read(backbone, prompts, completions).token_counts)
 
 
 def reading(frozen: Frozen) -> Reading:

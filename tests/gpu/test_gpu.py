@@ -81,7 +81,7 @@ def test_rewards_of_a_trained_model_are_the_cpus(
     prompts, completions = ([encode(text) for text in texts] for texts in zip(*PAIRED, strict=True))
     rewards = {}
     for model in (backbone, on_gpu):
-        states = readout.reading.read(readout.reading.reader(model), prompts, completions)
+        states = readout.reading.read(model, prompts, completions)
         device = model.token_prediction.weight.device
         members = [readout.eval().to(device)]
         with torch.no_grad():

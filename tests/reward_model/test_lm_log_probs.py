@@ -7,9 +7,9 @@ from small_states import EOS, in_context, texts_of_every_length
 from torch import Tensor
 
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader
 from goldrm.reward_model.lm_log_probs import (
     LOWEST_LOG_PROB,
+    completion_room,
     log_probabilities,
     next_token_probs,
 )
@@ -48,11 +48,23 @@ def test_next_tokens_probabilities_are_those_of_whole_sequences(
     """Of every token, also of one so unlikely that a float32 softmax would say 0."""
     for model in (backbone, reference_lm):
         model.token_prediction.bias.data[3] = -400.0
-    found = next_token_probs(CompletionReader(backbone), *texts)
+    found = next_token_probs(backbone, *texts)
     for prompt, completion, probs in zip(*texts, found, strict=True):
         expected = notebooks_log_probs(reference_lm, prompt, completion)
         torch.testing.assert_close(probs.log().float(), expected, atol=1e-4, rtol=1e-6)
         torch.testing.assert_close(probs.sum(1), torch.ones(len(probs)).double())
+
+
+def test_the_courses_longest_prompt_is_whole_before_so_many_tokens(
+    backbone: Backbone, reference_lm: NotebookLM
+):
+    """Of 21 tokens; before one token more it loses its first one."""
+    prompt, room = list(range(21)), completion_room(backbone.sizes)
+    assert room == 19
+    found = next_token_probs(backbone, [prompt, prompt], [[5] * room, [5] * (room + 1)])
+    for probs, kept in zip(found, (prompt, prompt[1:]), strict=True):
+        expected = notebooks_log_probs(reference_lm, kept, [5] * (len(probs) - 1))
+        torch.testing.assert_close(probs.log().float(), expected, atol=1e-4, rtol=1e-6)
 
 
 def test_none_is_below_the_lowest(backbone: Backbone):
@@ -67,4 +79,4 @@ def test_none_is_below_the_lowest(backbone: Backbone):
 def test_log_probabilities_carry_no_gradient(backbone: Backbone, texts: Texts):
     backbone.requires_grad_(True)
     assert not any(logs.requires_grad for logs in log_probabilities(backbone, *texts))
-    assert not next_token_probs(CompletionReader(backbone), [[1]], [[2]])[0].requires_grad
+    assert not next_token_probs(backbone, [[1]], [[2]])[0].requires_grad

@@ -94,7 +94,7 @@ def test_hidden_states_carry_no_gradient(backbone: Backbone, sequences: list[lis
     backbone.requires_grad_(True)
     assert not last_hidden_states(backbone, sequences).requires_grad
     reading = PromptReading([1])
-    states = reading.read(reading.reader(backbone), sequences, sequences)
+    states = reading.read(backbone, sequences, sequences)
     assert not states.prompt_rows.requires_grad
 
 
@@ -104,7 +104,7 @@ def test_last_token_reads_prompt_and_completion_in_one_piece(
     """One token a completion; of prompts nothing."""
     reading = LastTokenReading()
     completions = [[2, 4, 6], [], [9]]
-    states = reading.read(reading.reader(backbone), [PROMPT, PROMPT, OTHER], completions)
+    states = reading.read(backbone, [PROMPT, PROMPT, OTHER], completions)
     whole = [[*PROMPT, 2, 4, 6], PROMPT, [*OTHER, 9]]
     assert close(states.rows[states.token_rows], notebooks(reference_lm, whole))
     assert states.token_counts.tolist() == [1, 1, 1]
@@ -128,7 +128,7 @@ def test_prompts_tokens_are_read_after_the_layers_asked_for(
     """
     prompts, completions = texts_of_every_length()
     reading = PromptReading(layers)
-    states = reading.read(reading.reader(backbone), prompts, completions)
+    states = reading.read(backbone, prompts, completions)
     counts = states.prompt_token_counts.tolist()
     rows = states.prompt_rows.split(counts)
     token_ids = states.prompt_row_token_ids.split(counts)
@@ -144,7 +144,7 @@ def test_which_tokens_a_completion_has_is_all_that_is_read_of_it(backbone: Backb
     """Behind its prompt's last one; the language model doesn't have the token 1000, say."""
     reading = PromptReading([1])
     prompts, completions = [PROMPT, OTHER, PROMPT, []], [[1000] * 50, [], [3, 1000], [4]]
-    states = reading.read(reading.reader(backbone), prompts, completions)
+    states = reading.read(backbone, prompts, completions)
     tokens = states.row_token_ids[states.token_rows].split(states.token_counts.tolist())
     expected = [[15, *completions[0]], [22], [15, 3, 1000], [PAD, 4]]
     assert [own.tolist() for own in tokens] == expected

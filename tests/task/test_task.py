@@ -56,6 +56,7 @@ def test_labels_by_hand(
             "completion": completion,
             "gold_reward": expected,
             "exact": exact,
+            "leaks": task.leaks(prompt_id, integers),
         }
     ]
 
@@ -76,7 +77,7 @@ def test_labels_of_several_completions_by_hand(task: Task):
 def test_no_completions_are_a_table_of_the_same_types(task: Task):
     some = task.labelled([(0, 0, (0, 1))])
     assert task.labelled([]).dtypes.to_dict() == some.dtypes.to_dict()
-    assert some.dtypes.astype(str).tolist() == ["int64", "int64", "str", "float64", "bool"]
+    assert some.dtypes.astype(str).tolist() == ["int64", "int64", "str", "float64", "bool", "bool"]
 
 
 def test_labels_of_sorted_numbers_by_hand(sorting: Task):

@@ -46,7 +46,7 @@ def read_alone(
     """Each completion by itself."""
     texts = table[["prompt", "completion"]]
     return [
-        reading.read(reading.reader(backbone), *([dictionary.encode(text)] for text in row))
+        reading.read(backbone, *([dictionary.encode(text)] for text in row))
         for row in texts.itertuples(index=False)
     ]
 

@@ -49,20 +49,15 @@ class PreferenceDataset:
         Args:
             chunk: columns of `Task.labelled`; a group's are in one chunk.
         """
-        both = [*zip(chunk["prompt_id"].tolist(), chunk["completion"].tolist(), strict=True)]
-        belongs = {each: self._belongs(*each) for each in set(both)}
-        completions = self._task.with_prompts(chunk.loc[[belongs[each] for each in both]])
-        pairs = self._new(preference_pairs(completions, self._task))
+        prompt_ids = chunk["prompt_id"]
+        own = [i for i in prompt_ids.unique().tolist() if self._task.split_of(i) == self.split]
+        completions = self._task.with_prompts(chunk[prompt_ids.isin(own) & ~chunk["leaks"]])
+        rewarded = completions.dropna(subset="gold_reward")
+        pairs = self._new(preference_pairs(rewarded, self._task))
         self.pairs.append(pairs)
-        self.completions.append(completions.dropna(subset="gold_reward"))
+        self.completions.append(rewarded)
         self._prompt_ids.update(pairs["prompt_id"].tolist())
         self._count(pairs, completions, len(chunk))
-
-    def _belongs(self, prompt_id: int, completion: str) -> bool:
-        values = [int(value) for value in completion.split()]
-        return self._task.split_of(prompt_id) == self.split and not self._task.leaks(
-            prompt_id, values
-        )
 
     def _new(self, pairs: pd.DataFrame) -> pd.DataFrame:
         """Those of some different pairs that no chunk has held, as far as they are wanted."""

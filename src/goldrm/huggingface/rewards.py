@@ -73,7 +73,7 @@ class Rewards(nn.Module):
     ) -> Float[Tensor, " batch"]:
         members = [member for member in self.members if isinstance(member, Readout)]
         reading = members[0].reading
-        states = reading.read(reading.reader(self.backbone), prompts, completions)
+        states = reading.read(self.backbone, prompts, completions)
         return ensemble_rewards(members, self._ensemble, states)
 
     def _prompt_and_completion(self, row: list[int]) -> tuple[list[int], list[int]]:

@@ -73,11 +73,10 @@ class RewardModel:
     def cut(self, prompts: Sequence[str], completions: Sequence[str]) -> list[int]:
         """The numbers of those whose prompt's first words aren't read: the context is too short."""
         reading, encode = self.members[0].reading, self.dictionary.encode
-        reader = reading.reader(self.backbone)
         return [
             number
             for number, texts in enumerate(zip(prompts, completions, strict=True))
-            if reading.is_cut(reader, *map(encode, texts))
+            if reading.is_cut(self.backbone.sizes, *map(encode, texts))
         ]
 
     @torch.inference_mode()
@@ -86,7 +85,7 @@ class RewardModel:
     ) -> Float[Tensor, " completions"]:
         reading, encode = self.members[0].reading, self.dictionary.encode
         states = reading.read(
-            reading.reader(self.backbone),
+            self.backbone,
             [encode(prompt) for prompt in prompts],
             [encode(completion) for completion in completions],
         )

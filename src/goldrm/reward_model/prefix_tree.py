@@ -1,12 +1,12 @@
 """Token sequences of which many begin alike, read by the language model in evaluation mode.
 
-What sequences begin with in common is read once: each node of the tree is a token behind those on
+What sequences begin with in common is read once: each node of their tree is a token behind those on
 the path to it, from the context's first position on. Nodes of one position are read together, each
 attending to the nodes on its own path.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -15,75 +15,96 @@ from torch import Tensor
 from goldrm.common.device import rows_together
 from goldrm.lm.cache import Cache
 from goldrm.lm.model import Backbone
+from goldrm.lm.sizes import BackboneSizes
 
 NODES_READ_TOGETHER = 128  # on a CPU
+NO_TOKEN = -1  # stands behind the end of a sequence that is shorter than others
 
 
-class PrefixTree:
-    """Sequences of tokens, and the hidden states of every token of them.
+def prompt_width(sizes: BackboneSizes) -> int:
+    """The position behind which prompts end, with padding on their left: the context's middle.
+
+    All end there, so that what is computed of their beginnings is shared. (The course's longest
+    prompts have 21 tokens.)
+    """
+    return sizes.context_length // 2 + 1
+
+
+class SharedStates(NamedTuple):
+    """Hidden states of sequences' tokens, each distinct one once.
+
+    The sequences 5 6 7 and 5 6 8, for example, have the nodes 0 1 2 and 0 1 3.
 
     Attributes:
-        tokens: the token of each node.
+        nodes: the node of each token; `NO_TOKEN` behind a sequence's end.
+        rows: each node's hidden states.
     """
 
-    def __init__(self, backbone: Backbone, layers: Sequence[int]) -> None:
-        """An empty tree.
+    nodes: Int[Tensor, "sequences time"]
+    rows: Float[Tensor, "nodes embds"]
 
-        Args:
-            backbone: the frozen language model, in evaluation mode.
-            layers: after which blocks, ascending; a token's states stand side by side. Their
-                deepest is the deepest that is computed.
-        """
-        self._backbone, self._layers = backbone, layers
-        self._nodes: dict[tuple[int, int], int] = {}  # what a token behind a node is
-        self.tokens: list[int] = []
-        self._paths: list[list[int]] = []  # to each node, itself included
-        weight, sizes = backbone.token_prediction.weight, backbone.sizes
-        heads = (2, sizes.num_heads, sizes.d // sizes.num_heads)
-        self._keys_and_values = weight.new_empty((sizes.num_layers, 0, *heads))
-        self._states = weight.new_empty((0, len(layers) * sizes.d))
 
-    def add(self, tokens: Sequence[int]) -> list[int]:
-        """The nodes of a sequence's tokens; those that are new are not read yet.
+@torch.no_grad()
+def read_shared(
+    backbone: Backbone, token_ids: Int[Tensor, "sequences time"], layers: Sequence[int]
+) -> SharedStates:
+    """Read sequences that stand at the context's first positions.
 
-        Args:
-            tokens: at the context's first positions, at most as many as it has.
-        """
-        path: list[int] = []
-        for token in tokens:
-            node = self._nodes.setdefault((path[-1] if path else -1, token), len(self.tokens))
-            if node == len(self.tokens):
-                self.tokens.append(token)
-                self._paths.append([*path, node])
-            path.append(node)
-        return path
+    Args:
+        backbone: the frozen language model; it is put into evaluation mode.
+        token_ids: of each sequence, `NO_TOKEN` behind its end.
+        layers: after which blocks, ascending; a token's states stand side by side. Blocks after
+            the deepest of them aren't computed.
+    """
+    backbone.eval()
+    nodes = torch.full_like(token_ids, NO_TOKEN)
+    levels = list(_number_nodes(nodes, token_ids))
+    weight, sizes = backbone.token_prediction.weight, backbone.sizes
+    count = sum(map(len, levels))
+    heads = (2, sizes.num_heads, sizes.d // sizes.num_heads)
+    keys_and_values = weight.new_empty((layers[-1], count, *heads))
+    rows = weight.new_empty((count, len(layers) * sizes.d))
+    for time, sequences in enumerate(levels):
+        for part in sequences.split(rows_together(weight.device, NODES_READ_TOGETHER)):
+            paths = nodes[part, : time + 1]
+            tokens = token_ids[part, time : time + 1]
+            cache = _PathCache(keys_and_values, paths)
+            rows[paths[:, -1]] = backbone.hidden_states(tokens, cache, layers=layers).squeeze(1)
+    return SharedStates(nodes, rows)
 
-    @property
-    def states(self) -> Float[Tensor, "nodes embds"]:
-        """The hidden states of the nodes that were read."""
-        return self._states
 
-    def read(self) -> None:
-        """Read the nodes that are new."""
-        new = range(len(self._states), len(self.tokens))
-        self._keys_and_values = _longer(self._keys_and_values, 1, len(new))
-        self._states = _longer(self._states, 0, len(new))
-        ascending = sorted(new, key=self._depth)
-        for _, alike in groupby(ascending, key=self._depth):
-            nodes = torch.tensor(list(alike), device=self._states.device)
-            for part in nodes.split(rows_together(nodes.device, NODES_READ_TOGETHER)):
-                self._states[part] = self._hidden_states(part.tolist())
+def _number_nodes(
+    nodes: Int[Tensor, "sequences time"], token_ids: Int[Tensor, "sequences time"]
+) -> Iterator[Int[Tensor, " nodes"]]:
+    """Fill in the nodes of sequences' tokens, position by position.
 
-    def _depth(self, node: int) -> int:
-        return len(self._paths[node])
+    Yields:
+        Of each position a sequence through each of its nodes, the first one there is.
+    """
+    count = 0
+    above = int(token_ids.max()) + 1 if len(token_ids) else 0
+    behind = torch.zeros_like(token_ids[:, 0])  # the node before, of each sequence
+    for time in range(token_ids.shape[1]):
+        (reached,) = (token_ids[:, time] != NO_TOKEN).nonzero(as_tuple=True)
+        first, numbers = first_and_numbers(behind[reached] * above + token_ids[reached, time])
+        behind[reached] = nodes[reached, time] = count + numbers
+        count += len(first)
+        yield reached[first]
 
-    def _hidden_states(self, nodes: list[int]) -> Float[Tensor, "nodes embds"]:
-        """What the language model makes of new nodes of one depth, whose paths were read before."""
-        device = self._states.device
-        tokens = torch.tensor([[self.tokens[node]] for node in nodes], device=device)
-        paths = torch.tensor([self._paths[node] for node in nodes], device=device)
-        cache = _PathCache(self._keys_and_values, paths)
-        return self._backbone.hidden_states(tokens, cache, layers=self._layers).squeeze(1)
+
+def first_and_numbers(
+    keys: Int[Tensor, " keys"],
+) -> tuple[Int[Tensor, " distinct"], Int[Tensor, " keys"]]:
+    """Where each distinct key stands first, and which of them each key is.
+
+    Example:
+        Of keys 7 5 7 9: 0 1 3, and 0 1 0 2.
+    """
+    distinct, inverse = keys.unique(return_inverse=True)
+    positions = torch.arange(len(keys), device=keys.device)
+    first = torch.full_like(distinct, len(keys)).scatter_reduce(0, inverse, positions, "amin")
+    first, order = first.sort()
+    return first, order.argsort()[inverse]
 
 
 class _PathCache(Cache):
@@ -108,12 +129,3 @@ class _PathCache(Cache):
         of_nodes[self._paths[:, -1]] = torch.stack((keys, values), dim=1).squeeze(3)
         seen = of_nodes.index_select(0, self._paths.flatten()).unflatten(0, self._paths.shape)
         return tuple(seen.permute(2, 0, 3, 1, 4))
-
-
-def _longer(tensor: Tensor, dim: int, by: int) -> Tensor:
-    """The same with room for more."""
-    shape = list(tensor.shape)
-    shape[dim] += by
-    longer = tensor.new_empty(shape)
-    longer.narrow(dim, 0, tensor.shape[dim]).copy_(tensor)
-    return longer

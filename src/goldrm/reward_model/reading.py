@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader, numbered
+from goldrm.lm.model import Backbone, right_aligned
+from goldrm.lm.sizes import BackboneSizes
+from goldrm.reward_model.prefix_tree import prompt_width, read_shared
 from goldrm.reward_model.states import States
 
 
@@ -25,27 +26,23 @@ class Reading(ABC):
     layers: tuple[int, ...] = ()
     stored_dtype: ClassVar[torch.dtype]
 
-    def reader(self, backbone: Backbone) -> CompletionReader:
-        """A reader, of which `read` can be asked, that has read nothing yet."""
-        return CompletionReader(backbone, self.layers)
-
     @abstractmethod
     def read(
         self,
-        reader: CompletionReader,
+        backbone: Backbone,
         prompts: Sequence[list[int]],
         completions: Sequence[list[int]],
     ) -> States:
         """Read completions.
 
         Args:
-            reader: what `reader` made; what it has read before it doesn't read again.
+            backbone: the frozen language model; it is put into evaluation mode.
             prompts: token ids of each completion's prompt, not empty where the completion is.
             completions: token ids of each, at least one.
         """
 
     @abstractmethod
-    def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:
+    def is_cut(self, sizes: BackboneSizes, prompt: list[int], completion: list[int]) -> bool:
         """Whether the first tokens of a prompt aren't read, because the context is too short."""
 
 
@@ -60,13 +57,13 @@ class LastTokenReading(Reading):
 
     def read(
         self,
-        reader: CompletionReader,
+        backbone: Backbone,
         prompts: Sequence[list[int]],
         completions: Sequence[list[int]],
     ) -> States:
         """See `Reading.read`; of the prompt nothing is read by itself."""
         sequences = [prompt + own for prompt, own in zip(prompts, completions, strict=True)]
-        rows = last_hidden_states(reader.backbone, sequences)
+        rows = last_hidden_states(backbone, sequences)
         token_rows = torch.arange(len(rows), device=rows.device)
         no_prompt = token_rows.new_zeros(1)  # one prompt, without tokens
         return States(
@@ -80,9 +77,9 @@ class LastTokenReading(Reading):
             prompt=torch.zeros_like(token_rows),
         )
 
-    def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:
+    def is_cut(self, sizes: BackboneSizes, prompt: list[int], completion: list[int]) -> bool:
         """See `Reading.is_cut`: both share the context."""
-        return len(prompt) + len(completion) > reader.backbone.sizes.context_length
+        return len(prompt) + len(completion) > sizes.context_length
 
 
 @torch.no_grad()
@@ -113,28 +110,34 @@ class PromptReading(Reading):
 
     def read(
         self,
-        reader: CompletionReader,
+        backbone: Backbone,
         prompts: Sequence[list[int]],
         completions: Sequence[list[int]],
     ) -> States:
         """See `Reading.read`."""
-        distinct, numbers = numbered(map(tuple, prompts))
-        read = reader.read(list(map(list, distinct)), [[]] * len(distinct))
-        prompt_rows = reader.rows(read.prompt_nodes)
-        last = [prompt[-1] if prompt else reader.backbone.sizes.padding_int for prompt in prompts]
-        tokens = [[first, *own] for first, own in zip(last, completions, strict=True)]
-        row_token_ids = read.prompt.new_tensor(list(chain.from_iterable(tokens)))
+        sizes, device = backbone.sizes, backbone.token_prediction.weight.device
+        width = prompt_width(sizes)
+        # An empty one is a padding token; of a long one the last tokens count.
+        own = [tuple(prompt[-width:]) or (sizes.padding_int,) for prompt in prompts]
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(own))}
+        aligned = right_aligned(list(map(list, numbers)), width, sizes.padding_int).to(device)
+        read = read_shared(backbone, aligned, self.layers)
+        counts = torch.tensor(list(map(len, numbers)), device=device)
+        is_own = torch.arange(width, device=device) >= width - counts[:, None]
+        prompt_rows = read.rows[read.nodes[is_own]]
+        tokens = [[prompt[-1], *said] for prompt, said in zip(own, completions, strict=True)]
+        row_token_ids = counts.new_tensor(list(chain.from_iterable(tokens)))
         return States(
             rows=prompt_rows.new_empty((len(row_token_ids), 0)),
             row_token_ids=row_token_ids,
-            token_rows=torch.arange(len(row_token_ids), device=row_token_ids.device),
-            token_counts=read.prompt.new_tensor([len(own) for own in tokens]),
+            token_rows=torch.arange(len(row_token_ids), device=device),
+            token_counts=counts.new_tensor(list(map(len, tokens))),
             prompt_rows=prompt_rows,
-            prompt_row_token_ids=reader.token_ids(read.prompt_nodes),
-            prompt_token_counts=read.prompt_token_counts,
-            prompt=read.prompt[read.prompt.new_tensor(numbers)],
+            prompt_row_token_ids=aligned[is_own],
+            prompt_token_counts=counts,
+            prompt=counts.new_tensor([numbers[prompt] for prompt in own]),
         )
 
-    def is_cut(self, reader: CompletionReader, prompt: list[int], completion: list[int]) -> bool:
+    def is_cut(self, sizes: BackboneSizes, prompt: list[int], completion: list[int]) -> bool:
         """See `Reading.is_cut`: the prompt is read by itself."""
-        return len(prompt) > reader.prompt_width
+        return len(prompt) > prompt_width(sizes)

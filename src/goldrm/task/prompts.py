@@ -155,7 +155,7 @@ class Prompts(ABC):
             values = (*values, *[values[-1]] * missing)
         elif missing < 0:
             exact = (*exact, *[exact[-1]] * -missing)
-        return sum(abs(a - b) for a, b in zip(exact, values, strict=True))
+        return sum(map(abs, map(int.__sub__, exact, values)))
 
 
 def split_text(text: str, patterns: Sequence[str]) -> tuple[str, str] | None:

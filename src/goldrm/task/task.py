@@ -1,8 +1,8 @@
 """The task: prompts by number, their exact answers and splits, and any answer's gold reward."""
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -13,12 +13,12 @@ from goldrm.task.params import TASKS, GoldRewardParams, TaskParams
 from goldrm.task.prompts import Prompts, split_text
 from goldrm.task.splits import SPLITS, Split, ids_in_split, split_of_family
 
-LABELLED_COLUMNS = {
-    "group": "int64",
+LABEL_COLUMNS = {
     "prompt_id": "int64",
     "completion": "str",
     "gold_reward": "float64",
     "exact": "bool",
+    "leaks": "bool",
 }
 
 
@@ -153,25 +153,38 @@ class Task:
 
         Returns:
             group; prompt_id; completion: its integers, separated by spaces; gold_reward, NaN where
-            there is no integer; exact: whether it is the exact answer.
+            there is no integer; exact: whether it is the exact answer; leaks: see `leaks`.
         """
+        groups: list[int] = []
+        numbers: list[int] = []
+        distinct: dict[tuple[int, tuple[int, ...]], int] = {}  # most are alike
+        for group, prompt_id, values in answers:
+            groups.append(group)
+            numbers.append(distinct.setdefault((prompt_id, tuple(values)), len(distinct)))
+        labels = _typed([self._labels(*answer) for answer in distinct], LABEL_COLUMNS)
+        table = labels.take(numbers).reset_index(drop=True)
+        table.insert(0, "group", pd.Series(groups, dtype="int64"))
+        return table
 
-        @cache  # most are alike
-        def label(prompt_id: int, values: tuple[int, ...]) -> tuple[str, float, bool]:
-            is_exact = values == self.space[prompt_id].exact
-            return " ".join(map(str, values)), self.gold_reward(prompt_id, values), is_exact
-
-        rows = [
-            (group, prompt_id, *label(prompt_id, tuple(values)))
-            for group, prompt_id, values in answers
-        ]
-        return pd.DataFrame(rows, columns=list(LABELLED_COLUMNS)).astype(LABELLED_COLUMNS)
+    def _labels(self, prompt_id: int, values: tuple[int, ...]) -> tuple[Any, ...]:
+        """An answer's `LABEL_COLUMNS`."""
+        return (
+            prompt_id,
+            " ".join(map(str, values)),
+            self.gold_reward(prompt_id, values),
+            values == self.space[prompt_id].exact,
+            self.leaks(prompt_id, values),
+        )
 
     def with_prompts(self, rows: pd.DataFrame) -> pd.DataFrame:
         """A table with what its `prompt_id` stands for: the other columns of `prompt_columns`."""
-        distinct = [(i, self.space[i]) for i in rows["prompt_id"].unique().tolist()]
-        prompts = pd.DataFrame(
-            [(prompt_id, *p.properties.values(), p.text) for prompt_id, p in distinct],
-            columns=list(self.prompt_columns),
-        ).astype(self.prompt_columns)
-        return rows.merge(prompts, on="prompt_id", how="left")
+        numbers, prompt_ids = pd.factorize(rows["prompt_id"])
+        distinct = [self.space[i] for i in prompt_ids.tolist()]
+        columns = {name: kind for name, kind in self.prompt_columns.items() if name != "prompt_id"}
+        prompts = _typed([(*each.properties.values(), each.text) for each in distinct], columns)
+        return rows.reset_index(drop=True).join(prompts.take(numbers).reset_index(drop=True))
+
+
+def _typed(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """A table of these columns and types, also where it has no rows."""
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -66,10 +67,11 @@ def read_examples(
     backbone: Backbone, reading: Reading, table: pd.DataFrame, dictionary: Dictionary
 ) -> LabelledCompletions:
     """What a readout reads of some groups' completions, as it is kept for training."""
+    encode = cache(dictionary.encode)  # a prompt stands beside each of its completions
     prompts, completions = (
-        [dictionary.encode(text) for text in table[column]] for column in ("prompt", "completion")
+        [encode(text) for text in table[column].tolist()] for column in ("prompt", "completion")
     )
-    states = reading.read(reading.reader(backbone), prompts, completions)
+    states = reading.read(backbone, prompts, completions)
     return LabelledCompletions.paired(
         states.to(torch.device("cpu"), reading.stored_dtype),
         torch.tensor(table["gold_reward"].tolist()),

@@ -9,8 +9,7 @@ from goldrm.common.tables import read_parquet, write_parquet
 from goldrm.common.work_files import make_missing
 from goldrm.common.workers import Workers
 from goldrm.lm.model import Backbone
-from goldrm.reward_model.completion_reader import CompletionReader
-from goldrm.reward_model.lm_log_probs import next_token_probs
+from goldrm.reward_model.lm_log_probs import completion_room, next_token_probs
 from goldrm.training.edited import Answer, EditedCompletions, Group
 from goldrm.training.examples import Examples
 
@@ -51,10 +50,12 @@ def drawn_mistakes(
     """Mistakes of groups, of exact series that leave room in the context for a term more."""
     if edited is None or not edited.params.mistakes:
         return
-    task, encode, reader = edited.task, edited.task.dictionary.encode, CompletionReader(backbone)
-    fitting = [group for group in groups if len(task.exact(group.prompt_id)) < reader.room]
+    task, encode, room = edited.task, edited.task.dictionary.encode, completion_room(backbone.sizes)
+    fitting = [group for group in groups if len(task.exact(group.prompt_id)) < room]
+    if not fitting:
+        return
     probs = next_token_probs(
-        reader,
+        backbone,
         [encode(task.space[group.prompt_id].text) for group in fitting],
         [encode(" ".join(map(str, task.exact(group.prompt_id)))) for group in fitting],
     )

@@ -1,6 +1,6 @@
 """From sampled completions to trained readouts: what to train on, its hidden states, the loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from goldrm.training.loop import (
     train_readout,
     warn_of_long_warmup,
 )
+from goldrm.training.loss import RewardsAndTargets
 from goldrm.training.params import Recipe, refuse_unranked
 
 
@@ -136,8 +137,9 @@ def train_members(
         GoldrmError: when the readout doesn't fit the language model, there is nothing to train
             on, or not what the losses ask for.
     """
+    device = backbone.token_prediction.weight.device
     readouts = [
-        new_readout(recipe.readout, backbone.sizes, stream_seed(seed, "member", number))
+        new_readout(recipe.readout, backbone.sizes, stream_seed(seed, "member", number)).to(device)
         for number in range(recipe.ensemble.members)
     ]
     examples = _examples(data, task, recipe, seed)
@@ -148,28 +150,35 @@ def train_members(
         warn_of_long_warmup(table["group"].nunique(), recipe.training)
     on_gold_scale = recipe.training.mse_weight > 0 and bool(table["gold_reward"].notna().any())
     training = MemberTraining(recipe, on_gold_scale, seed, work, workers.hide_progress)
-    device = backbone.token_prediction.weight.device
-    members = workers.map(
+    outcomes = workers.map(
         range(len(readouts)),
-        lambda number: training.train(readouts[number].to(device), number),
+        lambda number: training.train(readouts[number], number),
         same_machine=True,
     )
-    trained = [outcome for _, outcome in members]
+    trained = [outcome for _, outcome in outcomes]
     if not workers.is_leader:
         return None
     states = [outcome.state for outcome in trained]
-    gold_scale = SAME
-    if not on_gold_scale:
-        for readout, state in zip(readouts, states, strict=True):
-            readout.to(device).load_state_dict(state)
-        gold_scale = _gold_scale(readouts, recipe.ensemble, work)
+    members = zip(readouts, states, strict=True)
+    gold_scale = SAME if on_gold_scale else _gold_scale(members, recipe.ensemble, work)
     return TrainedMembers(states, trained[0], table, gold_scale)
 
 
-def _gold_scale(readouts: Sequence[Readout], ensemble: EnsembleParams, work: Path) -> Line:
-    """What brings an ensemble's rewards to the gold rewards of the validation split."""
+def _gold_scale(
+    members: Iterable[tuple[Readout, Mapping[str, Tensor]]], ensemble: EnsembleParams, work: Path
+) -> Line:
+    """What brings an ensemble's rewards to the gold rewards of the validation split.
+
+    Args:
+        members: each one's readout and trained weights.
+        ensemble: how their rewards become one.
+        work: folder with the validation split's states.
+    """
     validation = labelled_completions(work / "validation")
-    of_members = [predicted(readout, validation) for readout in readouts]
+    of_members: list[RewardsAndTargets] = []
+    for readout, state in members:
+        readout.load_state_dict(state)
+        of_members.append(predicted(readout, validation))
     rewards = combined(torch.stack([each.rewards for each in of_members]), ensemble)
     both = rewards, of_members[0].targets
     return rising_line(*(each.double().cpu().numpy() for each in both))

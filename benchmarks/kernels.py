@@ -1,0 +1,163 @@
+"""Counts what a GPU would be asked for, where there is none: kernels, waits, and Python's time.
+
+The code that stages run, on the CPU, in parts as large as a GPU's, with a language model as deep as
+the committed one and 8 wide: nothing that is counted depends on the width. Kernels are PyTorch's
+operations that compute something: about as many are launched on a GPU, one after the other, at some
+microseconds each. Waits are operations of which the processor needs the outcome before it can go
+on. Python's time is that outside of PyTorch's operations; the profiler's own is in it, so it is a
+bound. Prints a table.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+import typer
+from frozen import Frozen
+from shared import markdown
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from goldrm.common.device import ROWS_ON_A_GPU
+from goldrm.common.random_streams import random_stream
+from goldrm.generation.decoding import complete
+from goldrm.lm import model
+from goldrm.lm.model import Backbone
+from goldrm.reward_model import prefix_tree
+from goldrm.reward_model.build import empty_readout, new_readout
+from goldrm.training.example_states import read_examples
+from goldrm.training.loop import Training, shuffled, steps_an_epoch, train_epoch
+from goldrm.training.params import Recipe
+
+TOGETHER = 4096  # completions
+WIDTH = 8
+HEADS = ["work", "unit", "units", "kernels a unit", "waits a unit", "Python, µs a unit"]
+WAITS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
+
+
+class Work(NamedTuple):
+    """What is counted.
+
+    Attributes:
+        units: how many completions, or steps, it makes.
+        do: does it.
+    """
+
+    units: int
+    do: Callable[[], Any]
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operations that compute something, and those whose outcome is waited for."""
+
+    def __init__(self) -> None:
+        """None so far."""
+        super().__init__()
+        self.kernels = self.waits = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Count an operation, and do it."""
+        del types
+        aliases = [each.alias_info for each in func._schema.returns]
+        self.kernels += any(alias is None or alias.is_write for alias in aliases)  # else a view
+        self.waits += func in WAITS
+        return func(*args, **(kwargs or {}))
+
+
+def language_model(frozen: Frozen) -> Backbone:
+    """A narrow one, untrained."""
+    with random_stream(0, "kernels"):
+        return Backbone(replace(frozen.backbone.sizes, d=WIDTH, num_heads=2)).frozen()
+
+
+def python_seconds(do: Callable[[], Any]) -> float:
+    """The time of some work outside of PyTorch's operations, once it has been done before."""
+    do()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        started = time.perf_counter()
+        do()
+        seconds = time.perf_counter() - started
+    return seconds - sum(event.self_cpu_time_total for event in profiled.key_averages()) / 1e6
+
+
+def sampling(frozen: Frozen, backbone: Backbone) -> Work:
+    """Completions of as many prompts."""
+    how, encode = frozen.params.sampling, frozen.task.dictionary.encode
+    prompts = [encode(frozen.task.space[i].text) for i in _prompt_ids(frozen, TOGETHER)]
+
+    def do() -> None:
+        with random_stream(0, "kernels"):
+            complete(backbone.train(), prompts, how.decoder, how.temperature, how.max_new_tokens)
+
+    return Work(len(prompts), do)
+
+
+def reading(recipe: Recipe, frozen: Frozen, backbone: Backbone) -> Work:
+    """What the recipe's readout reads of completions, two of each prompt."""
+    table, reads = _examples(frozen), empty_readout(recipe.readout, backbone.sizes).reading
+    dictionary = frozen.task.dictionary
+    return Work(len(table), lambda: read_examples(backbone.eval(), reads, table, dictionary))
+
+
+def steps(recipe: Recipe, frozen: Frozen, backbone: Backbone) -> Work:
+    """An epoch of the recipe's training."""
+    examples, params = reading(recipe, frozen, backbone).do(), recipe.training
+    training = Training(new_readout(recipe.readout, backbone.sizes, seed=0), params, steps=1)
+    number = steps_an_epoch(len(examples), params)
+
+    def do() -> None:
+        batches = shuffled(examples, params, seed=0, first_epoch=0)
+        train_epoch(training, islice(batches, number), params)
+
+    return Work(number, do)
+
+
+def _examples(frozen: Frozen) -> pd.DataFrame:
+    """Of each prompt the exact answer, and one that lacks its last term."""
+    task = frozen.task
+    exact = {i: task.exact(i) for i in _prompt_ids(frozen, TOGETHER // 2)}
+    answers = [(i, i, values) for i in exact for values in (exact[i], exact[i][:-1])]
+    return task.with_prompts(task.labelled(answers))
+
+
+def _prompt_ids(frozen: Frozen, number: int) -> list[int]:
+    """So many of the train split, from all over it."""
+    prompt_ids = frozen.task.ids_in("train")
+    return [prompt_ids[i * len(prompt_ids) // number] for i in range(number)]
+
+
+def main() -> None:
+    """Count, and print."""
+    frozen = Frozen.load()
+    # Constants of modules: that they depend on the device is all that a GPU's code differs in.
+    model.SEQUENCES_READ_TOGETHER = prefix_tree.NODES_READ_TOGETHER = ROWS_ON_A_GPU
+    prepared: dict[tuple[str, str], Callable[[Frozen, Backbone], Work]] = {
+        ("sampling, dropout on", "completion"): sampling
+    }
+    for name, recipe in frozen.params.models.items():
+        prepared[f"reading for {name}", "completion"] = partial(reading, recipe)
+        prepared[f"training {name}", "step"] = partial(steps, recipe)
+    backbone = language_model(frozen)
+    lines: list[list[str]] = []
+    for (name, unit), prepare in prepared.items():
+        units, do = prepare(frozen, backbone)
+        with Kernels() as counted:
+            do()
+        found = counted.kernels, counted.waits, python_seconds(do) * 1e6
+        lines.append([name, unit, f"{units:,}", *(f"{each / units:,.4g}" for each in found)])
+    typer.echo(markdown(HEADS, lines))
+
+
+if __name__ == "__main__":
+    typer.run(main)
