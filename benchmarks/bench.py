@@ -2,10 +2,10 @@
 
 Same weights, same machine, in turns, each with all of params.yaml's threads: sampling and hidden
 states, and their limit, in `runtime.processes` processes of `runtime.threads`, as the stages run,
-which share a GPU; all else in one process of as many threads. All but the notebook's are processes
-with the stages' environment. The notebook's way is tests/notebook_reference.py, in training mode as
-the notebook runs it. Prints a table and writes it to the machine's section of
-benchmarks/results.md; `--quick` only prints.
+which share a GPU; all else in one process of as many threads. All but the notebook's way, and
+collecting, are in processes with the stages' environment. The notebook's way is
+tests/notebook_reference.py, in training mode as the notebook runs it. Prints a table and writes it
+to the machine's section of benchmarks/results.md; `--quick` only prints.
 """
 
 import statistics
@@ -112,6 +112,14 @@ def sampled_chunk(index: int, how: SamplingParams) -> pd.DataFrame:
 
 
 @cache
+def sampled_chunks() -> list[pd.DataFrame]:
+    """Chunks as large as params.yaml says, of `COLLECTED` completions together."""
+    how = Frozen.load().params.sampling
+    chunks = COLLECTED // (how.chunk_size * how.completions_per_prompt)
+    return [sampled_chunk(index, how) for index in range(chunks)]
+
+
+@cache
 def sampler(how: SamplingParams) -> SplitSampler:
     """It lists a split's prompts, which takes as long as a chunk does: once a process."""
     frozen = Frozen.load()
@@ -194,7 +202,7 @@ def reading(frozen: Frozen) -> Reading:
 def hidden_states(bench: Bench) -> Iterator[Row]:
     """Sampled prompt + completion, right-aligned, against the notebook's whole windows."""
     frozen, sizes = bench.frozen, bench.frozen.backbone.sizes
-    sampled = [sampled_chunk(index, frozen.params.sampling) for index in range(CHUNKS)]
+    sampled = sampled_chunks()[:CHUNKS]
     prompts = [frozen.task.space[i].text for chunk in sampled for i in chunk["prompt_id"]]
     completions = [text for chunk in sampled for text in chunk["completion"]]
     encode = frozen.task.dictionary.encode
@@ -222,22 +230,24 @@ def hidden_states(bench: Bench) -> Iterator[Row]:
     yield Row("hidden states, prompts' tokens", "completions/s", None, of_prompts, limit)
 
 
-def collect(answers: list[tuple[int, int, tuple[int, ...]]]) -> int:
-    """Gold rewards and different pairs of completions; how many."""
-    task = Frozen.load().task
-    PreferenceDataset("train", len(answers), task).collect(task.labelled(answers))
-    return len(answers)
-
-
 def collecting(bench: Bench) -> Iterator[Row]:
     """What Python costs a completion behind the language model, in a chunk as large as a GPU's."""
-    params = bench.frozen.params.sampling
-    chunks = COLLECTED // (params.chunk_size * params.completions_per_prompt)
-    sampled = pd.concat([sampled_chunk(index, params) for index in range(chunks)])
+    sampled = pd.concat(sampled_chunks())
     columns = (sampled[name].tolist() for name in ("group", "prompt_id", "completion"))
     rows = zip(*columns, strict=True)
     answers = [(group, prompt_id, tuple(map(int, text.split()))) for group, prompt_id, text in rows]
-    (rate,) = bench.rates(bench.as_a_stage(collect, answers))
+    task = bench.frozen.task
+
+    def measure() -> float:
+        dataset = PreferenceDataset("train", len(answers), task)
+
+        def collect() -> int:
+            dataset.collect(task.labelled(answers))
+            return len(answers)
+
+        return timed(collect)()
+
+    (rate,) = bench.rates(measure)
     yield Row(f"gold rewards and pairs, {COLLECTED:,} together", "completions/s", None, rate, None)
 
 

@@ -1,11 +1,11 @@
 """Counts what a GPU would be asked for, where there is none: kernels, waits, and Python's time.
 
-The code that stages run, on the CPU, in parts as large as a GPU's, with a language model as deep as
-the committed one and 8 wide: nothing that is counted depends on the width. Kernels are PyTorch's
-operations that compute something: about as many are launched on a GPU, one after the other, at some
-microseconds each. Waits are operations of which the processor needs the outcome before it can go
-on. Python's time is that outside of PyTorch's operations; the profiler's own is in it, so it is a
-bound. Prints a table.
+The code that stages run, on the CPU, in parts as large as a GPU's, with language models 8 wide: the
+width changes no count. Kernels are PyTorch's operations that compute something, on
+as many layers as the committed one has: about as many are launched on a GPU, one after the other,
+at some microseconds each. Waits are operations of which the processor needs the outcome before it
+can go on. Python's time is that outside of PyTorch's operations, on as few layers as will do; the
+profiler's own is in it, so it is a bound. Prints a table.
 """
 
 import time
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 import typer
-from frozen import Frozen
+from frozen import Frozen, side_by_side
 from shared import markdown
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -75,10 +75,11 @@ class Kernels(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def language_model(frozen: Frozen) -> Backbone:
+def language_model(frozen: Frozen, layers: int) -> Backbone:
     """A narrow one, untrained."""
+    sizes = replace(frozen.backbone.sizes, d=WIDTH, num_heads=2, num_layers=layers)
     with random_stream(0, "kernels"):
-        return Backbone(replace(frozen.backbone.sizes, d=WIDTH, num_heads=2)).frozen()
+        return Backbone(sizes).frozen()
 
 
 def python_seconds(do: Callable[[], Any]) -> float:
@@ -137,26 +138,35 @@ def _prompt_ids(frozen: Frozen, number: int) -> list[int]:
     return [prompt_ids[i * len(prompt_ids) // number] for i in range(number)]
 
 
-def main() -> None:
-    """Count, and print."""
+def counts() -> list[list[str]]:
+    """The lines of the table."""
     frozen = Frozen.load()
     # Constants of modules: that they depend on the device is all that a GPU's code differs in.
     model.SEQUENCES_READ_TOGETHER = prefix_tree.NODES_READ_TOGETHER = ROWS_ON_A_GPU
-    prepared: dict[tuple[str, str], Callable[[Frozen, Backbone], Work]] = {
-        ("sampling, dropout on", "completion"): sampling
-    }
+    sizes, lines = frozen.backbone.sizes, list[list[str]]()
+    prepared: list[tuple[str, str, int, Callable[[Frozen, Backbone], Work]]] = [
+        ("sampling, dropout on", "completion", 1, sampling)
+    ]
     for name, recipe in frozen.params.models.items():
-        prepared[f"reading for {name}", "completion"] = partial(reading, recipe)
-        prepared[f"training {name}", "step"] = partial(steps, recipe)
-    backbone = language_model(frozen)
-    lines: list[list[str]] = []
-    for (name, unit), prepare in prepared.items():
-        units, do = prepare(frozen, backbone)
+        least = max([1, *empty_readout(recipe.readout, sizes).reading.layers])
+        prepared += [
+            (f"reading for {name}", "completion", least, partial(reading, recipe)),
+            (f"training {name}", "step", least, partial(steps, recipe)),
+        ]
+    for name, unit, least, prepare in prepared:
+        units, do = prepare(frozen, language_model(frozen, sizes.num_layers))
         with Kernels() as counted:
             do()
-        found = counted.kernels, counted.waits, python_seconds(do) * 1e6
+        _, again = prepare(frozen, language_model(frozen, least))
+        found = counted.kernels, counted.waits, python_seconds(again) * 1e6
         lines.append([name, unit, f"{units:,}", *(f"{each / units:,.4g}" for each in found)])
-    typer.echo(markdown(HEADS, lines))
+    return lines
+
+
+def main() -> None:
+    """Count, in a process as the stages' are, and print."""
+    with side_by_side(1, Frozen.load().params.runtime.threads) as process:
+        typer.echo(markdown(HEADS, process.submit(counts).result()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ that a state dict fits both.
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -135,7 +136,7 @@ class Backbone(nn.Module):
         padding = self._read_padding(width - min(map(len, sequences)))
         end = 0
         for length, of_length in groupby(sequences, key=len):
-            token_ids = torch.tensor(list(of_length), device=device)
+            token_ids = torch.tensor(np.array(list(of_length)), device=device)  # faster of an array
             for batch in token_ids.split(rows_together(device, SEQUENCES_READ_TOGETHER)):
                 first, end = end, end + len(batch)
                 rows = cache.view_rows(first, end)
@@ -202,6 +203,5 @@ def right_aligned(
 
     With width 3 and padding 9, [1, 2] becomes 9 1 2 and [1, 2, 3, 4] becomes 2 3 4.
     """
-    return torch.tensor(
-        [[padding_int] * (width - len(tokens)) + tokens[-width:] for tokens in sequences]
-    )
+    rows = [[padding_int] * (width - len(tokens)) + tokens[-width:] for tokens in sequences]
+    return torch.from_numpy(np.array(rows))

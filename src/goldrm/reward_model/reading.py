@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -126,7 +127,7 @@ class PromptReading(Reading):
         is_own = torch.arange(width, device=device) >= width - counts[:, None]
         prompt_rows = read.rows[read.nodes[is_own]]
         tokens = [[prompt[-1], *said] for prompt, said in zip(own, completions, strict=True)]
-        row_token_ids = counts.new_tensor(list(chain.from_iterable(tokens)))
+        row_token_ids = counts.new_tensor(np.fromiter(chain.from_iterable(tokens), np.int64))
         return States(
             rows=prompt_rows.new_empty((len(row_token_ids), 0)),
             row_token_ids=row_token_ids,
