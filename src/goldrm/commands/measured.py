@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from goldrm.common.yaml_file import parse_yaml
-
 LOCK = Path("dvc.lock")
 
 
@@ -38,9 +36,9 @@ def measured_with(metrics: Path, models: Iterable[Path]) -> bool:
 
 @lru_cache(maxsize=1)
 def _stages(lock: bytes) -> dict[str, Any]:
-    from goldrm.pipeline.recorded import LOCK_BYTES
+    from goldrm.pipeline.recorded import stages_in  # which needs the extra pipeline
 
-    return parse_yaml(lock, LOCK, LOCK_BYTES).get("stages", {})
+    return stages_in(lock)
 
 
 def _hashes(entry: dict[str, Any], part: str) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """YAML files, read as YAML 1.2: 1e-4 is a number there, as `dvc exp run -S` writes it."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parse_yaml(content, path)
 
 
-def parse_yaml(content: bytes, path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """What a YAML file holds, whose content was read before; raises like `read_yaml`."""
+def load_yaml(text: str) -> Any:
+    """What a text holds in YAML 1.2."""
+    with warnings.catch_warnings(action="ignore"):  # of an anchor that is used again, say
+        return YAML(typ="safe", pure=True).load(text)
+
+
+def parse_yaml(
+    content: bytes,
+    path: Path,
+    max_bytes: int = MAX_BYTES,
+    load: Callable[[str], Any] = load_yaml,
+) -> dict[str, Any]:
+    """What a YAML file holds, whose content was read before; raises like `read_yaml`.
+
+    Args:
+        content: the file's.
+        path: its name, for messages.
+        max_bytes: it is refused if it has more.
+        load: what a text holds; its ValueError says why a text can't be read.
+    """
     try:
         if len(content) > max_bytes:
             raise ValueError(f"it has more than {max_bytes} bytes")
-        with warnings.catch_warnings(action="ignore"):  # of an anchor that is used again, say
-            values = YAML(typ="safe", pure=True).load(content.decode())
+        values = load(content.decode())
     except (ValueError, LookupError, TypeError, AttributeError, YAMLError) as error:
         raise _unreadable(path, error) from None
     except (RecursionError, AssertionError) as error:

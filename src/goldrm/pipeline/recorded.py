@@ -10,10 +10,18 @@ import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from goldrm.common.errors import GoldrmError
 from goldrm.common.yaml_file import parse_yaml
 from goldrm.pipeline.hashes import folder_md5, hashes_of, md5
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # where PyYAML was built without its parser in C
+    from yaml import SafeLoader
 
 LOCK = Path("dvc.lock")
 LOCK_BYTES = 10_000_000  # it grows with the recipes, and DVC writes it
@@ -49,13 +57,30 @@ def refuse_damaged(paths: Iterable[Path]) -> None:
                 )
 
 
+def stages_in(lock: bytes) -> dict[str, Any]:
+    """What a dvc.lock says of each stage.
+
+    DVC has written it, and it is long, so PyYAML reads it, in C: in a tenth of the time.
+
+    Raises:
+        GoldrmError: when it isn't YAML.
+    """
+    return parse_yaml(lock, LOCK, LOCK_BYTES, _load).get("stages", {})
+
+
+def _load(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from None
+
+
 @lru_cache(maxsize=1)
 def _outs(lock: bytes) -> list[tuple[str, Path, str]]:
     """Stage, path and hash of all that stages have made."""
-    stages = parse_yaml(lock, LOCK, LOCK_BYTES).get("stages", {})
     return [
         (stage, Path(out["path"]), out["md5"])
-        for stage, entry in stages.items()
+        for stage, entry in stages_in(lock).items()
         for out in entry.get("outs", [])
         if "md5" in out
     ]

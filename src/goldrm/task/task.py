@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -44,6 +45,11 @@ class Task:
         self.params = task_params
         self.space = prompts_of(task_params)
         self._gold_reward_params = gold_reward_params
+
+    @cached_property
+    def _holdout(self) -> list[tuple[str, list[int]]]:
+        """The properties that keep a prompt out, and with which values; most often none."""
+        return [(name, values) for name, values in self.params.own.holdout if values]
 
     @property
     def prompt_columns(self) -> dict[str, str]:
@@ -102,8 +108,9 @@ class Task:
 
     def is_held_out(self, prompt_id: int) -> bool:
         """Whether `holdout` keeps the prompt's kind out of the reward model's training."""
-        properties = self.space[prompt_id].properties
-        return any(properties[name] in values for name, values in self.params.own.holdout)
+        return any(
+            self.space[prompt_id].properties[name] in values for name, values in self._holdout
+        )
 
     def parse(self, text: str) -> tuple[int | None, str] | None:
         """The prompt that a text begins with, and the rest: its completion.
