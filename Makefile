@@ -12,7 +12,7 @@ export USER ?= $(shell id -u)
 export HOME ?= /nonexistent
 
 HF := .venv-hf/bin/python
-.PHONY: help repro demo debug test test-hf test-report peers lint bench scale seeds ablation overoptimization second-round leaderboard chaos upstream upstream-sorting setup clean
+.PHONY: help repro demo debug test test-hf test-report peers lint bench kernels scale seeds ablation overoptimization second-round leaderboard chaos upstream upstream-sorting setup clean
 
 help:  ## print this
 	@sed -n 's/^\([a-z-]*\):[a-z. /-]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +47,9 @@ lint: setup  ## formatting, style, types, which folder may import which
 
 bench: setup  ## measure speed against the notebook's way
 	python benchmarks/bench.py
+
+kernels: setup  ## what a GPU would be asked for: kernels, waits and Python's time, counted on the CPU
+	python benchmarks/kernels.py
 
 scale: setup  ## time and memory at 1,000, 5,000 and 25,000 training pairs (about 40 minutes on 2 cores)
 	python benchmarks/scale.py

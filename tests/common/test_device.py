@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from goldrm.commands.params import Params
-from goldrm.common.device import CUBLAS_WORKSPACE, rows_together, set_up
+from goldrm.common.device import CUBLAS_WORKSPACE, VISIBLE_GPUS, rows_together, set_up
 from goldrm.common.errors import GoldrmError
 
 
@@ -39,6 +39,36 @@ def test_cuda_that_was_used_before_is_said(
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     set_up(params.runtime)
     assert "CUDA was used before CUBLAS_WORKSPACE_CONFIG was set" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "rank", "expected"),
+    [
+        (2, None, "0", "0"),
+        (2, None, "1", "1"),
+        (2, None, "2", "0"),
+        (3, "4,5,GPU-8932f937", "2", "GPU-8932f937"),
+        (2, None, None, None),
+        (1, None, "1", None),
+        (1, "3", "1", "3"),
+        (0, None, "1", None),
+    ],
+)
+def test_each_process_of_a_machine_takes_one_gpu(
+    params: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    visible: str | None,
+    rank: str | None,
+    expected: str | None,
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    for name, value in (("LOCAL_RANK", rank), (VISIBLE_GPUS, visible)):
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    set_up(params.runtime)
+    assert os.environ.get(VISIBLE_GPUS) == expected
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -9,6 +9,7 @@ from goldrm.common.errors import GoldrmError
 from goldrm.common.params import RuntimeParams
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 ROWS_ON_A_GPU = 2048  # half a gigabyte of activations of 40 tokens at the notebook's sizes
 
 
@@ -31,6 +32,7 @@ def set_up(runtime: RuntimeParams) -> torch.device:
         GoldrmError: when the device asked for isn't there.
     """
     torch.set_num_threads(runtime.threads)
+    _take_one_gpu()
     _make_cublas_repeatable()
     # As use_deterministic_algorithms(True, warn_only=True), which imports a compiler for a second.
     torch.set_deterministic_debug_mode("warn")
@@ -49,6 +51,18 @@ def set_up(runtime: RuntimeParams) -> torch.device:
             "Set it to auto or cpu."
         )
     return torch.device(runtime.device)
+
+
+def _take_one_gpu() -> None:
+    """See one GPU only, where a launcher started several processes: to each of them it is cuda:0.
+
+    So what they exchange is at home in all of them. CUDA reads the variable when it starts, which
+    counting doesn't make it do. Where there are fewer GPUs than processes, some share one.
+    """
+    rank, count = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
+    if rank is not None and count > 1 and not torch.cuda.is_initialized():
+        gpus = os.environ.get(VISIBLE_GPUS) or ",".join(map(str, range(count)))
+        os.environ[VISIBLE_GPUS] = gpus.split(",")[int(rank) % count]
 
 
 def _make_cublas_repeatable() -> None:

@@ -96,6 +96,5 @@ class KeyValueCache(Cache):
         new_rows = torch.arange(len(rows), device=rows.device)
         moved = new_rows[rows != new_rows]
         read = self._states[:, :, :, :, : self.length]
-        for new_row, row in zip(moved.tolist(), rows[moved].tolist(), strict=True):
-            read[:, :, new_row] = read[:, :, row]
+        read.index_copy_(2, moved, read.index_select(2, rows[moved]))
         self._states = self._states[:, :, : len(rows)]
