@@ -69,7 +69,7 @@ second-round: setup  ## pairs of the optimised policy as well, and again, three 
 leaderboard: setup  ## recipes × tasks, into docs/leaderboard.md (a quarter of an hour after make repro)
 	python benchmarks/leaderboard.py sorting
 
-peers: .venv-hf/installed  ## TRL's RewardTrainer, GRPOTrainer and transformers.generate beside ours (about 7 minutes on 2 cores)
+peers: .venv-hf/installed  ## TRL's RewardTrainer, GRPOTrainer and transformers.generate beside ours (about 9 minutes on 2 cores)
 	$(HF) benchmarks/peers.py
 
 chaos: setup  ## kill the pipeline at 100 random moments; throw 100,000 damaged files at every loader

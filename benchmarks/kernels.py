@@ -1,14 +1,15 @@
 """Counts what a GPU would be asked for, where there is none: kernels, waits, and Python's time.
 
 The code that stages run, on the CPU, in parts as large as a GPU's, with language models 8 wide: the
-width changes no count. Kernels are PyTorch's operations that compute something, on
-as many layers as the committed one has: about as many are launched on a GPU, one after the other,
-at some microseconds each. Waits are operations of which the processor needs the outcome before it
-can go on. Python's time is that outside of PyTorch's operations, on as few layers as will do; the
-profiler's own is in it, so it is a bound. Prints a table.
+width changes no count. Kernels are PyTorch's operations that compute something, on as many layers
+as the committed one has: about as many are launched on a GPU, one after the other, at some
+microseconds each. Waits are operations of which the processor needs the outcome before it can go
+on. Python's time is that outside of PyTorch's operations, on all layers and on as few as will do:
+one, or as many as a readout reads. The profiler's own is in it, so it is a bound. Prints a table.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,7 +40,8 @@ TOGETHER = 4096  # completions
 WIDTH = 8
 TIMES = 5  # that the same is timed
 MEAN_LENGTH = 8  # of a completion, in tokens: about the committed language model's
-HEADS = ["work", "unit", "units", "kernels a unit", "waits a unit", "Python, µs a unit"]
+HEADS = ["work", "units", "kernels a unit", "waits a unit"]
+HEADS += ["Python, µs a unit", "the same, few layers"]
 WAITS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 
 
@@ -168,14 +170,18 @@ def counts() -> list[list[str]]:
         units, do = prepare(frozen, language_model(frozen, sizes.num_layers))
         with Kernels() as counted:
             do()
-        _, again = prepare(frozen, language_model(frozen, least))
-        found = counted.kernels, counted.waits, python_seconds(again) * 1e6
-        lines.append([name, unit, f"{units:,}", *(f"{each / units:,.4g}" for each in found)])
+        line = [name, f"{units:,} {unit}s"]
+        line += [f"{each / units:,.4g}" for each in (counted.kernels, counted.waits)]
+        for layers in (sizes.num_layers, least):
+            _, do = prepare(frozen, language_model(frozen, layers))
+            line.append(f"{python_seconds(do) / units * 1e6:,.4g}")
+        lines.append(line)
     return lines
 
 
 def main() -> None:
     """Count, in a process as the stages' are, and print."""
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # else the profiler writes two lines each time
     with side_by_side(1, Frozen.load().params.runtime.threads) as process:
         typer.echo(markdown(HEADS, process.submit(counts).result()))
 

@@ -67,7 +67,7 @@ class PreferenceDataset:
         return pairs.loc[is_new][: self.num_wanted - len(self.pairs)]
 
     def _count(self, pairs: pd.DataFrame, completions: pd.DataFrame, num_looked_at: int) -> None:
-        gold_rewards = completions.dropna(subset="gold_reward").groupby("group")["gold_reward"]
+        equal = completions.groupby(["group", "gold_reward"], sort=False).size()
         self._sums.update(
             {
                 "chosen_gold": pairs["chosen_gold_reward"].sum(),
@@ -75,8 +75,8 @@ class PreferenceDataset:
                 "looked_at": num_looked_at,
                 "completions": len(completions),
                 "exact_completions": completions["exact"].sum(),
-                "possible_pairs": _pairs_among(gold_rewards.size()),
-                "equal_pairs": _pairs_among(gold_rewards.value_counts()),
+                "possible_pairs": _pairs_among(equal.groupby(level="group").sum()),
+                "equal_pairs": _pairs_among(equal),
             }
         )
 
