@@ -40,8 +40,14 @@ TOGETHER = 4096  # completions
 WIDTH = 8
 TIMES = 5  # that the same is timed
 MEAN_LENGTH = 8  # of a completion, in tokens: about the committed language model's
-HEADS = ["work", "units", "kernels a unit", "waits a unit"]
-HEADS += ["Python, µs a unit", "the same, few layers"]
+HEADS = [
+    "work",
+    "units",
+    "kernels a unit",
+    "waits a unit",
+    "Python, µs a unit",
+    "the same, few layers",
+]
 WAITS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 
 
