@@ -4,7 +4,6 @@ Git brings metrics and dvc.lock, and not the models; a run may have changed any 
 """
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,14 @@ def measured_with(metrics: Path, models: Iterable[Path]) -> bool:
     """
     if not LOCK.exists():
         return False
-    for entry in _stages(LOCK.read_bytes()).values():
+    from goldrm.pipeline.recorded import stages_in  # which needs the extra pipeline
+
+    for entry in stages_in(LOCK.read_bytes()).values():
         outs = _hashes(entry, "outs")
         if metrics.as_posix() in outs:
             recorded = outs | _hashes(entry, "deps")
             return all(_is_as_recorded(path, recorded) for path in (metrics, *models))
     return False
-
-
-@lru_cache(maxsize=1)
-def _stages(lock: bytes) -> dict[str, Any]:
-    from goldrm.pipeline.recorded import stages_in  # which needs the extra pipeline
-
-    return stages_in(lock)
 
 
 def _hashes(entry: dict[str, Any], part: str) -> dict[str, str | None]:

@@ -57,6 +57,7 @@ def refuse_damaged(paths: Iterable[Path]) -> None:
                 )
 
 
+@lru_cache(maxsize=1)
 def stages_in(lock: bytes) -> dict[str, Any]:
     """What a dvc.lock says of each stage.
 

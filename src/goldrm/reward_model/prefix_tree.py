@@ -82,7 +82,7 @@ def _number_nodes(
         Of each position a sequence through each of its nodes, the first one there is.
     """
     count = 0
-    above = int(token_ids.max()) + 1 if len(token_ids) else 0
+    above = int(token_ids.max()) + 1
     behind = torch.zeros_like(token_ids[:, 0])  # the node before, of each sequence
     for time in range(token_ids.shape[1]):
         (reached,) = (token_ids[:, time] != NO_TOKEN).nonzero(as_tuple=True)

@@ -65,16 +65,16 @@ class Examples:
         """
         order = {group.number: position for position, group in enumerate(groups)}
         sampled = self.sampled[self.sampled["group"].isin(order)]
+        leaks = [
+            self.task.leaks(prompt_id, tuple(map(int, text.split())))
+            for prompt_id, text in sampled[["prompt_id", "completion"]].itertuples(index=False)
+        ]
+        sampled = sampled.assign(leaks=np.array(leaks, dtype=bool))
         edited = self.edited
         answers = [] if edited is None else chain.from_iterable(map(edited.completions, groups))
         tables = [self.task.labelled(answers), sampled, self.task.labelled(mistakes)]
-        table = pd.concat(table[SAMPLED_COLUMNS] for table in tables)
+        table = pd.concat(table.loc[~table["leaks"], SAMPLED_COLUMNS] for table in tables)
         table = table.drop_duplicates(["group", "completion"])
-        leaks = [
-            self.task.leaks(prompt_id, tuple(map(int, text.split())))
-            for prompt_id, text in table[["prompt_id", "completion"]].itertuples(index=False)
-        ]
-        table = table[~np.array(leaks, dtype=bool)]
         table = table.sort_values("group", key=lambda number: number.map(order), kind="stable")
         return self.task.with_prompts(table)[list(COLUMNS)].astype(COLUMNS)
 
